@@ -1,0 +1,47 @@
+"""Package metadata. Lower bounds only: pip picks the newest release that a Python version has."""
+
+import pathlib
+import re
+
+import setuptools
+
+PACKAGE = pathlib.Path(__file__).with_name("hpa_jax") / "__init__.py"
+VERSION = re.search(r'__version__ = "(.+)"', PACKAGE.read_text(encoding="utf-8"))[1]
+
+TFDS = [
+    "tensorflow-datasets>=4.9.10",
+    "importlib_resources",
+]  # the second is undeclared by the first
+EXPORT = ["flatbuffers"]
+
+setuptools.setup(
+    name="hpa_jax",
+    version=VERSION,
+    description="Licence plate recognition with Holistic Position Attention, in JAX and Flax",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=setuptools.find_packages(include=["hpa_jax", "hpa_jax.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "absl-py",
+        "flax>=0.12",
+        "grain>=0.2.18",
+        "jax>=0.10",
+        "ml_collections>=1.1",
+        "numpy>=2.0",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12",
+        "pillow>=11",
+        "tensorboardX",
+        "tqdm",
+    ],
+    extras_require={
+        "cuda12": ["jax[cuda12]"],
+        "tpu": ["jax[tpu]"],
+        "tfds": TFDS,
+        "torch": ["torch", "safetensors"],  # weights from PyTorch and back
+        "export": EXPORT,  # StableHLO; ONNX needs an environment of its own: README
+        "test": [*TFDS, *EXPORT, "hypothesis", "pytest", "ruff", "safetensors"],
+    },
+)
