@@ -1,0 +1,63 @@
+"""Characters and their class ids. A class id is a character's place in its charset."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+DIGITS = "0123456789"
+LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # no I and no O: plates avoid them
+GREEK_LETTERS = "ABEHIKMNOPTXYZ"  # the letters that Greek and Latin share
+PROVINCES = "京沪津渝冀晋蒙辽吉黑苏浙皖闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新"
+
+
+@dataclasses.dataclass(frozen=True)
+class Charset:
+    """The characters a network can read, in the order of their class ids.
+
+    The void class, which pads short plates (paper, "Shared Classifier"), is one past the last
+    character: `void == len(characters)`.
+    """
+
+    characters: str
+
+    def __post_init__(self) -> None:
+        repeated = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        if repeated:
+            raise ValueError(f"charset: characters listed twice: {''.join(repeated)}")
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    @property
+    def void(self) -> int:
+        """Class id of the void class."""
+        return len(self.characters)
+
+    def encode(self, text: str, length: int) -> np.ndarray:
+        """Returns the class ids of `text`, padded with void: int32 of shape (length,).
+
+        Raises:
+          ValueError: `text` is longer than `length` or has a character outside the charset.
+        """
+        unknown = sorted(set(text) - set(self.characters))
+        if unknown:
+            raise ValueError(
+                f"text {text!r}: {', '.join(map(repr, unknown))} not in charset {self.characters!r}"
+            )
+        if len(text) > length:
+            raise ValueError(f"text {text!r} has {len(text)} characters, at most {length} fit")
+        ids = np.full(length, self.void, np.int32)
+        ids[: len(text)] = [self.characters.index(c) for c in text]
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Returns the text of class ids; void is dropped (paper, "Shared Classifier")."""
+        return "".join(self.characters[i] for i in ids if i != self.void)
+
+
+TAIWAN = Charset(DIGITS + LETTERS)  # the paper's 34 classes, in the authors' order
+GREECE = Charset(DIGITS + GREEK_LETTERS)
+CHINA = Charset(PROVINCES + DIGITS + LETTERS)
+
+CHARSETS = {"taiwan": TAIWAN, "greece": GREECE, "china": CHINA}

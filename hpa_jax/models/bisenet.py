@@ -1,0 +1,138 @@
+"""BiSeNet (Yu et al. 2018), cut as the paper cuts it: a backbone and task heads.
+
+The backbone (spatial and context path) makes the global features that the semantic and the
+position network share; each of the two is a feature fusion module of its own.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from hpa_jax.models import layers, resnet
+
+
+class GlobalFeatures(NamedTuple):
+    """The backbone's output. Fusion reads all three at the size of `spatial`."""
+
+    spatial: jax.Array  # B×h×w×C at 1/8 of the image
+    stage3: jax.Array  # attention-refined, at 1/16
+    stage4: jax.Array  # attention-refined, at 1/32
+
+
+class AttentionRefinement(nn.Module):
+    """Scales each channel by a gate computed from the channel means."""
+
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x_BHWC: jax.Array, train: bool) -> jax.Array:
+        mean_BC = x_BHWC.mean(axis=(1, 2))
+        gate_BC = nn.Dense(x_BHWC.shape[-1], dtype=self.dtype, name="conv")(mean_BC)
+        gate_BC = nn.sigmoid(layers.batch_norm(train, self.dtype, "bn")(gate_BC))
+        return x_BHWC * gate_BC[:, None, None]
+
+
+class Backbone(nn.Module):
+    """Images B×H×W×3 to `GlobalFeatures`."""
+
+    depth: str
+    width: float
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, images_BHWC: jax.Array, train: bool) -> GlobalFeatures:
+        spatial = images_BHWC
+        for i, channels in enumerate((64, 128, 256), start=1):
+            features = layers.scaled(channels, self.width)
+            block = layers.ConvBlock(features, dtype=self.dtype, name=f"spatial_path{i}")
+            spatial = block(spatial, train)
+        stage3, stage4 = resnet.ResNet(self.depth, self.width, self.dtype, name="context_path")(
+            images_BHWC, train
+        )
+        tail = stage4.mean(axis=(1, 2), keepdims=True)
+        stage3 = AttentionRefinement(self.dtype, name="attention_refinement3")(stage3, train)
+        stage4 = AttentionRefinement(self.dtype, name="attention_refinement4")(stage4, train)
+        return GlobalFeatures(spatial, stage3, stage4 * tail)
+
+
+class FusionConv(nn.Module):
+    """3×3 convolution over [spatial, upsampled stage 3, upsampled stage 4].
+
+    Upsampling and shifting act on positions, mixing acts on channels, and the two commute: the
+    context's channels are mixed at its own small size for all nine taps, then moved to their
+    places. Same parameters and, up to rounding, same result as the plain form (`plain=True`) at
+    a third of the multiply-adds or less.
+    """
+
+    features: int
+    dtype: DTypeLike
+    plain: bool = False
+
+    @nn.compact
+    def __call__(self, inputs: GlobalFeatures) -> jax.Array:
+        channels = sum(x.shape[-1] for x in inputs)
+        shape = (3, 3, channels, self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        inputs = [x.astype(self.dtype) for x in inputs]
+        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
+        size = inputs[0].shape[1:3]
+        if self.plain:
+            resized = [inputs[0]] + [layers.upsample(x, size) for x in inputs[1:]]
+            return _conv3x3(jnp.concatenate(resized, axis=-1), kernel) + bias
+        splits = np.cumsum([x.shape[-1] for x in inputs])[:-1]
+        kernels = jnp.split(kernel, splits, axis=2)
+        y = _conv3x3(inputs[0], kernels[0]) + bias
+        for x, k in zip(inputs[1:], kernels[1:], strict=True):
+            y += _upsampled_conv3x3(x, k, size)
+        return y
+
+
+def _conv3x3(x_BHWC: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x_BHWC, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _shifted_interpolation(source: int, target: int) -> np.ndarray:
+    """Interpolation matrices seen by the three taps of a zero-padded convolution: (3, t, s)."""
+    padded = np.pad(layers.interpolation_matrix(source, target), ((1, 1), (0, 0)))
+    return np.stack([padded[tap : tap + target] for tap in range(3)])
+
+
+def _upsampled_conv3x3(x_BHWC: jax.Array, kernel: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """`_conv3x3(upsample(x, size), kernel)`, with channels mixed before the upsampling."""
+    rows = jnp.asarray(_shifted_interpolation(x_BHWC.shape[1], size[0]), x_BHWC.dtype)
+    columns = jnp.asarray(_shifted_interpolation(x_BHWC.shape[2], size[1]), x_BHWC.dtype)
+    mixed = jnp.einsum("bijc,uvco->bijuvo", x_BHWC, kernel)
+    mixed = jnp.einsum("vwj,bijuvo->biuwo", columns, mixed)
+    return jnp.einsum("uhi,biuwo->bhwo", rows, mixed)
+
+
+class FeatureFusion(nn.Module):
+    """BiSeNet's feature fusion module and the 1×1 convolution after it.
+
+    `hidden` lists the channels of convolution blocks before the last one; the semantic network
+    has one of 512, the position network none.
+    """
+
+    channels: int
+    hidden: tuple[int, ...]
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, inputs: GlobalFeatures, train: bool) -> jax.Array:
+        first, *rest = (*self.hidden, self.channels)
+        x = FusionConv(first, self.dtype, name="fusion_conv")(inputs)
+        x = nn.relu(layers.batch_norm(train, self.dtype, "fusion_bn")(x))
+        for i, channels in enumerate(rest, start=1):
+            block = layers.ConvBlock(channels, stride=1, dtype=self.dtype, name=f"block{i}")
+            x = block(x, train)
+        gate = nn.Dense(self.channels, dtype=self.dtype, name="gate1")(x.mean(axis=(1, 2)))
+        gate = nn.Dense(self.channels, dtype=self.dtype, name="gate2")(nn.relu(gate))
+        x = x * nn.sigmoid(gate)[:, None, None] + x
+        return nn.Dense(self.channels, dtype=self.dtype, name="output")(x)

@@ -1,0 +1,183 @@
+"""Holistic position attention: semantic network, position network, classifiers, HPANet."""
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from hpa_jax.models import bisenet, layers, resnet
+
+
+@flax.struct.dataclass
+class HPAOutput:
+    """What one forward pass gives.
+
+    Attributes:
+      logits: B×Cp×outputs float32; outputs are the classes, then void if the network has it.
+      maps: B×h×w×Cp, the HPA maps (softmax over positions, background dropped), or None
+        without attention.
+      semantic: B×h×w×(classes+1) semantic logits before batch norm, background last.
+      position: B×h×w×(Cp+1) position logits before the softmax, background last, or None.
+    """
+
+    logits: jax.Array
+    maps: jax.Array | None
+    semantic: jax.Array
+    position: jax.Array | None
+
+
+class ModulatedConv(nn.Module):
+    """5×5 convolution, stride 4, of features multiplied by an attention map.
+
+    Each tap's product with the kernel is taken before the map comes in. The features have no
+    position axis, so under `vmap` over the maps that product is computed once for all of them:
+    same parameters and, up to rounding, same result at a fifth of the multiply-adds.
+    """
+
+    features: int
+    dtype: DTypeLike
+    size: int = 5
+    stride: int = 4
+
+    @nn.compact
+    def __call__(self, features_BHWC: jax.Array, map_BHW: jax.Array | None) -> jax.Array:
+        taps = self.size**2
+        shape = (self.size, self.size, features_BHWC.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        products = jnp.einsum(
+            "bhwtc,tco->bhwto", self._patches(features_BHWC), kernel.reshape(taps, *shape[2:])
+        )
+        if map_BHW is None:
+            return products.sum(axis=-2) + bias
+        return jnp.einsum("bhwt,bhwto->bhwo", self._patches(map_BHW), products) + bias
+
+    def _patches(self, x: jax.Array) -> jax.Array:
+        """B×H×W×… to B×h×w×taps×…: what each tap sees at each place of the output."""
+        margin = self.size // 2
+        x = jnp.pad(x, [(0, 0), (margin, margin), (margin, margin)] + [(0, 0)] * (x.ndim - 3))
+        ends = [n - self.size + 1 for n in x.shape[1:3]]
+        return jnp.stack(
+            [
+                x[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride]
+                for i in range(self.size)
+                for j in range(self.size)
+            ],
+            axis=3,
+        )
+
+
+class CharacterClassifier(nn.Module):
+    """Semantic features, modulated by one attention map, to one character's logits.
+
+    A 5×5 convolution block, a global mean and a dense layer (paper, "Shared Classifier").
+    """
+
+    outputs: int
+    hidden: int
+    dtype: DTypeLike
+    axis_name: str | None  # the vmapped axis over which batch norm takes its statistics
+
+    @nn.compact
+    def __call__(
+        self, features_BHWC: jax.Array, map_BHW: jax.Array | None, train: bool
+    ) -> jax.Array:
+        x = ModulatedConv(self.hidden, self.dtype, name="conv")(features_BHWC, map_BHW)
+        x = nn.relu(layers.batch_norm(train, self.dtype, "bn", self.axis_name)(x))
+        return nn.Dense(self.outputs, dtype=self.dtype, name="dense")(x.mean(axis=(1, 2)))
+
+
+class HPANet(nn.Module):
+    """The paper's network, from images to all characters at once (paper, figure 3).
+
+    Attributes:
+      backbone: 'resnet18', 'resnet34', 'resnet50' or 'resnet101'.
+      num_characters: Cp, the most characters a plate has.
+      num_classes: Cs, the characters that can be read, void not counted.
+      void: adds the void output, for plates shorter than Cp.
+      classifier: 'shared', or 'separate' for one classifier a position (table 4, "MC").
+      attention: False drops the position network (table 4, "w/o HPA").
+      width: multiplies every hidden channel count; 1 is the paper's network.
+      grey: sees plates in 8-bit grey, as the authors' released weights do.
+      dtype: compute type; parameters stay float32.
+    """
+
+    backbone: str = "resnet18"
+    num_characters: int = 6
+    num_classes: int = 34
+    void: bool = False
+    classifier: str = "shared"
+    attention: bool = True
+    width: float = 1.0
+    grey: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> HPAOutput:
+        """Maps float images B×H×W×3 in [0, 1] to `HPAOutput`; the paper's H×W is 50×160."""
+        self._check(images)
+        if self.grey:
+            images = _to_grey(images)
+        features = bisenet.Backbone(self.backbone, self.width, self.dtype, name="backbone")(
+            images.astype(self.dtype), train
+        )
+        semantic = bisenet.FeatureFusion(
+            self.num_classes + 1,
+            hidden=(layers.scaled(512, self.width),),
+            dtype=self.dtype,
+            name="semantic_network",
+        )(features, train)
+        position, maps = None, None
+        if self.attention:
+            position = bisenet.FeatureFusion(
+                self.num_characters + 1, hidden=(), dtype=self.dtype, name="position_network"
+            )(features, train)
+            maps = nn.softmax(position.astype(jnp.float32))[..., :-1].astype(self.dtype)
+        normalised = layers.batch_norm(train, self.dtype, "semantic_bn")(semantic)
+        logits = self._classifiers()(normalised[..., :-1], maps, train)
+        return HPAOutput(logits.astype(jnp.float32), maps, semantic, position)
+
+    def _classifiers(self) -> nn.Module:
+        """One classifier vmapped over the maps: one set of weights for all, or one for each."""
+        shared = self.classifier == "shared"
+        axis = None if shared else 0
+        return nn.vmap(
+            CharacterClassifier,
+            in_axes=(None, -1 if self.attention else None, None),
+            out_axes=1,
+            axis_size=self.num_characters,
+            variable_axes={"params": axis, "batch_stats": axis},
+            split_rngs={"params": not shared},
+            axis_name="position",
+        )(
+            outputs=self.num_classes + self.void,
+            hidden=layers.scaled(1000, self.width),
+            dtype=self.dtype,
+            axis_name="position" if shared else None,
+            name="classifier",
+        )
+
+    def _check(self, images: jax.Array) -> None:
+        if self.backbone not in resnet.STAGES:
+            raise ValueError(f"backbone {self.backbone!r}: must be one of {list(resnet.STAGES)}")
+        if self.classifier not in ("shared", "separate"):
+            raise ValueError(f"classifier {self.classifier!r}: must be 'shared' or 'separate'")
+        if not self.attention and self.classifier == "shared":
+            raise ValueError(
+                "attention=False needs classifier='separate': without maps a shared classifier "
+                "gives every position the same character"
+            )
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images have shape {images.shape}: must be B×H×W×3")
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(f"images are {images.dtype}: must be float in [0, 1]")
+
+
+def _to_grey(images_BHWC: jax.Array) -> jax.Array:
+    """Luminance (ITU-R 601), rounded to 8 bits with Pillow's integer weights, on all channels."""
+    levels = jnp.round(images_BHWC.astype(jnp.float32) * 255) * jnp.array(
+        [19595.0, 38470.0, 7471.0]
+    )
+    grey = jnp.floor((levels.sum(axis=-1, keepdims=True) + 32768) / 65536) / 255
+    return jnp.broadcast_to(grey, images_BHWC.shape)

@@ -1,0 +1,156 @@
+"""The network's own promises: sizes, types, equivalences, and arguments that are refused."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+from PIL import Image
+
+from hpa_jax.models import bisenet, hpa
+from hpa_jax.models.hpa import HPANet
+
+# Trainable parameters with 34 classes and 6 characters: what the paper's table 4 counts, less the
+# ImageNet head that the authors' code registers and never uses.
+SIZES = {
+    ("resnet18", "shared"): 17_715_306,
+    ("resnet18", "separate"): 22_150_476,
+    ("resnet34", "shared"): 27_823_466,
+    ("resnet34", "separate"): 32_258_636,
+    ("resnet50", "shared"): 45_730_922,
+    ("resnet50", "separate"): 50_166_092,
+    ("resnet101", "shared"): 64_723_050,
+    ("resnet101", "separate"): 69_158_220,
+}
+SMALL = {"width": 0.125, "num_characters": 3, "num_classes": 5}
+
+
+def abstract(model: HPANet, size: tuple[int, int] = (50, 160)):
+    return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *size, 3)))
+
+
+def random_like(tree, seed: int = 0):
+    """Random arrays of these shapes; variances and scales are positive."""
+    rng = np.random.default_rng(seed)
+    flat = traverse_util.flatten_dict(tree)
+    values = {
+        path: rng.uniform(0.5, 1.5, x.shape).astype(np.float32)
+        if path[-1] in ("scale", "var")
+        else rng.normal(0, 0.1, x.shape).astype(np.float32)
+        for path, x in flat.items()
+    }
+    return traverse_util.unflatten_dict(values)
+
+
+@pytest.mark.parametrize(("backbone", "classifier"), SIZES)
+def test_parameter_count_is_the_papers(backbone, classifier):
+    params = abstract(HPANet(backbone=backbone, classifier=classifier))["params"]
+    count = sum(x.size for x in jax.tree.leaves(params))
+    assert count == SIZES[backbone, classifier]
+
+
+def test_bfloat16_computes_over_float32_parameters():
+    model = HPANet(**SMALL, dtype=jnp.bfloat16)
+    variables = abstract(model)
+    assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    images = jax.ShapeDtypeStruct((2, 50, 160, 3), jnp.float32)
+    apply = functools.partial(model.apply, capture_intermediates=True, mutable=["intermediates"])
+    output, state = jax.eval_shape(apply, variables, images)
+    assert output.logits.dtype == jnp.float32
+    del state["intermediates"]["__call__"]  # the output itself, whose logits are float32
+    assert {x.dtype for x in jax.tree.leaves(state)} == {jnp.dtype("bfloat16")}
+
+
+@pytest.mark.parametrize(
+    ("size", "features"), [((50, 160), (7, 20)), ((64, 192), (8, 24)), ((33, 101), (5, 13))]
+)
+def test_features_are_an_eighth_of_any_image(size, features):
+    model = HPANet(**SMALL, void=True)
+    images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
+    output = jax.eval_shape(model.apply, abstract(model, size), images)
+    assert output.logits.shape == (2, 3, 6)
+    assert output.maps.shape == (2, *features, 3)
+    assert output.semantic.shape == (2, *features, 6)
+    assert output.position.shape == (2, *features, 4)
+
+
+@pytest.mark.parametrize("sizes", [((7, 20), (4, 10), (2, 5)), ((5, 13), (3, 7), (2, 4))])
+def test_fast_fusion_equals_the_plain_convolution(sizes):
+    rng = np.random.default_rng(0)
+    shapes = [(2, *size, channels) for size, channels in zip(sizes, (4, 6, 8), strict=True)]
+    inputs = bisenet.GlobalFeatures(*(rng.normal(size=x).astype(np.float32) for x in shapes))
+    fast = bisenet.FusionConv(5, jnp.float32)
+    plain = bisenet.FusionConv(5, jnp.float32, plain=True)
+    params = random_like(jax.eval_shape(fast.init, jax.random.key(0), inputs))
+    weights = rng.normal(size=(2, *sizes[0], 5)).astype(np.float32)
+
+    def value_and_grads(module):
+        def total(params, inputs):
+            y = module.apply(params, inputs)
+            return (y * weights).sum(), y
+
+        return jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(params, inputs)
+
+    for a, b in zip(
+        jax.tree.leaves(value_and_grads(fast)), jax.tree.leaves(value_and_grads(plain)), strict=True
+    ):
+        assert np.abs(a - b).max() < 1e-5 * np.abs(b).max()
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_shared_classifier_equals_positions_folded_into_the_batch(train):
+    model = HPANet(**SMALL)
+    variables = random_like(abstract(model))
+    images = np.random.default_rng(0).random((4, 24, 64, 3), np.float32)
+    apply = functools.partial(
+        model.apply,
+        train=train,
+        mutable=["batch_stats", "intermediates"],
+        capture_intermediates=lambda module, _: module.name == "semantic_bn",
+    )
+    output, updates = jax.jit(apply)(variables, images)
+    semantic = updates["intermediates"]["semantic_bn"]["__call__"][0][..., :-1]
+    maps = jnp.moveaxis(output.maps, -1, 0)
+    folded = (semantic * maps[..., None]).reshape(-1, *semantic.shape[1:])
+
+    classifier = hpa.CharacterClassifier(outputs=5, hidden=128, dtype=jnp.float32, axis_name=None)
+    own = {name: tree["classifier"] for name, tree in variables.items()}
+    logits, statistics = classifier.apply(own, folded, None, train, mutable=["batch_stats"])
+    logits = jnp.moveaxis(logits.reshape(3, 4, 5), 0, 1)
+    np.testing.assert_allclose(output.logits, logits, rtol=1e-4, atol=1e-5)
+    if train:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+            updates["batch_stats"]["classifier"],
+            statistics["batch_stats"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("network", "images", "message"),
+    [
+        ({"backbone": "vgg"}, jnp.zeros((1, 50, 160, 3)), "backbone 'vgg'"),
+        ({"classifier": "both"}, jnp.zeros((1, 50, 160, 3)), "classifier 'both'"),
+        ({"attention": False}, jnp.zeros((1, 50, 160, 3)), "needs classifier='separate'"),
+        ({}, jnp.zeros((50, 160, 3)), "must be B×H×W×3"),
+        ({}, jnp.zeros((1, 50, 160, 1)), "must be B×H×W×3"),
+        ({}, jnp.zeros((1, 50, 160, 3), jnp.uint8), "must be float"),
+    ],
+)
+def test_wrong_arguments_are_refused(network, images, message):
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(HPANet(**SMALL | network).init, jax.random.key(0), images)
+
+
+def test_grey_network_sees_what_pillow_calls_grey():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 50, 160, 3), np.uint8)
+    grey = np.stack([Image.fromarray(x).convert("L") for x in pixels])
+    ours = jax.jit(hpa._to_grey)(pixels / np.float32(255))
+    assert (np.round(np.asarray(ours) * 255) == grey[..., None]).all()
+    model = HPANet(**SMALL, grey=True)
+    colour = HPANet(**SMALL)
+    images = [jax.ShapeDtypeStruct((2, 50, 160, 3), jnp.float32)]
+    assert abstract(model) == abstract(colour)
+    assert str(jax.make_jaxpr(model.apply)(abstract(model), *images)).count("floor") == 1

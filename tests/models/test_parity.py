@@ -1,0 +1,79 @@
+"""Our network against an independent PyTorch statement of it, with the same random numbers."""
+
+import jax
+import numpy as np
+import pytest
+
+from hpa_jax import torch_weights
+from hpa_jax.models.hpa import HPANet
+
+torch = pytest.importorskip("torch", reason="parity needs PyTorch: pip install 'hpa_jax[torch]'")
+from benchmarks.torch_hpa import TorchHPA  # noqa: E402
+
+
+def random_torch(seed: int, **network) -> TorchHPA:
+    """A PyTorch network with random batch norms around the statistics of random images.
+
+    At its default statistics the logits hardly vary over plates and positions, and a wrong
+    classifier input could go unseen. Residual branches are weak beside their shortcuts, as in
+    trained networks, or 101 layers would amplify the rounding.
+    """
+    torch.manual_seed(seed)
+    model = TorchHPA(**network)
+    modules = dict(model.named_modules())
+    norms = {name: m for name, m in modules.items() if isinstance(m, torch.nn.BatchNorm2d)}
+    for name, norm in norms.items():
+        norm.momentum = 1.0
+        weak = ".layer" in name and "downsample" not in name
+        norm.weight.data.uniform_(0.1, 0.4) if weak else norm.weight.data.uniform_(0.5, 1.5)
+        norm.bias.data.normal_(0, 0.2)
+    with torch.no_grad():
+        model.train()(torch.rand(8, 3, 5, 8).repeat_interleave(10, 2).repeat_interleave(20, 3))
+        for norm in norms.values():
+            norm.running_mean += 0.1 * torch.randn_like(norm.bias) * norm.running_var.sqrt()
+            norm.running_var *= 0.8 + 0.4 * torch.rand_like(norm.bias)
+    return model.eval()
+
+
+def state_of(model: "torch.nn.Module") -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def assert_close(ours: jax.Array, theirs: "torch.Tensor", name: str) -> None:
+    theirs = theirs.numpy()
+    assert ours.shape == theirs.shape, name
+    scale = np.abs(theirs).max()
+    assert np.abs(np.asarray(ours) - theirs).max() < 1e-4 * scale, name
+
+
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        ({}, (50, 160)),
+        ({"backbone": "resnet50"}, (50, 160)),
+        ({"classifier": "separate"}, (50, 160)),
+        ({"attention": False, "classifier": "separate", "num_characters": 3}, (50, 160)),
+        ({"void": True, "num_characters": 7, "num_classes": 24}, (50, 160)),
+        ({}, (65, 192)),
+    ],
+    ids=["resnet18", "resnet50", "separate", "no_attention", "void", "65x192"],
+)
+def test_same_outputs_as_pytorch(network, size):
+    reference = random_torch(0, **network)
+    arguments, variables = torch_weights.from_vim_lpr(state_of(reference))
+    assert {name: arguments[name] for name in network} == network
+    model = HPANet(**arguments | {"grey": False})
+    coarse = np.random.default_rng(0).random((3, 5, 8, 3), np.float32)
+    images = coarse.repeat(size[0] // 5, axis=1).repeat(size[1] // 8, axis=2)
+    ours = jax.jit(model.apply)(variables, images)
+    with torch.no_grad():
+        theirs = reference(torch.from_numpy(images).permute(0, 3, 1, 2))
+    spread = min(theirs.logits.std(0).max(), theirs.logits.std(1).max())
+    assert spread > 0.05 * theirs.logits.abs().max(), "the reference tells no plates apart"
+    assert_close(ours.logits, theirs.logits, "logits")
+    assert_close(ours.semantic, theirs.semantic.permute(0, 2, 3, 1), "semantic")
+    if arguments["attention"]:
+        assert_close(ours.maps, theirs.maps.permute(0, 2, 3, 1), "maps")
+        assert_close(ours.position, theirs.position.permute(0, 2, 3, 1), "position")
+    else:
+        assert ours.maps is ours.position is theirs.maps is None

@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from hpa_jax import charset
+from hpa_jax.charset import Charset
+
+
+def test_encode_pads_with_void_and_decode_drops_it():
+    ids = charset.TAIWAN.encode("EF1452", 7)
+    # 14 15 1 4 5 2 is how the authors' released label files spell this plate.
+    np.testing.assert_array_equal(ids, [14, 15, 1, 4, 5, 2, charset.TAIWAN.void])
+    assert charset.TAIWAN.decode(ids) == "EF1452"
+
+
+def test_china_has_every_province_and_no_letter_o():
+    assert len(charset.CHINA) == 31 + 10 + 24
+    assert not set("IO") & set(charset.CHINA.characters)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("AB-12", "'-' not in charset"), ("ABCD12", "6 characters, at most 5")]
+)
+def test_wrong_texts_are_explained(text, message):
+    with pytest.raises(ValueError, match=message):
+        charset.TAIWAN.encode(text, 5)
+
+
+def test_repeated_characters_are_refused():
+    with pytest.raises(ValueError, match="twice: B"):
+        Charset("ABCB")
