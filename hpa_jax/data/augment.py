@@ -1,0 +1,56 @@
+"""Augmentation on the device: the paper's list, on a batch of pictures and their maps.
+
+Noising, blurring, colour jittering, rotation, projection and cropping (paper, "Implementation
+Details"), with the effects that the renderer uses. One homography moves a picture and its maps.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from hpa_jax.data import effects, warp
+from hpa_jax.data.draws import Draws
+
+# How strong light, tone and noise are beside a rendered plate's: photographs have their own.
+EFFECTS = 0.6
+
+
+def augment(
+    key: jax.Array, batch: dict[str, jax.Array], num_classes: int, strength: float = 1.0
+) -> dict[str, jax.Array]:
+    """Augments a batch; pure, may be jitted.
+
+    Args:
+      key: a random key.
+      batch: the batch layout: `image` (B, H, W, 3) uint8, `semantic` and `position` (B, H, W)
+        uint8, `characters` (B, Cp) and the rest, which is returned as it is.
+      num_classes: the semantic map's background, which is also the void class.
+      strength: scales every effect; 0 changes nothing but rounding.
+
+    Returns:
+      The batch with new `image`, `semantic` and `position`. Maps that are all background (rows
+      whose `has_maps` is False) stay so.
+    """
+    num_characters = batch["characters"].shape[-1]
+
+    def one(key: jax.Array, image: jax.Array, semantic: jax.Array, position: jax.Array):
+        parameters, noise = jax.random.split(key)
+        draws = Draws(parameters, 256, strength)
+        height, width = semantic.shape
+        aspect = width / height
+        homography = warp.random_view(draws, aspect / 2, 0.5, tilt=0.35, margin=0.12)
+        x, y = warp.transform(homography, *warp.pixel_grid((height, width)))
+        x, y = x / aspect + 0.5, y + 0.5
+
+        planar = warp.sample(image.transpose(2, 0, 1).astype(jnp.float32) / 255, x, y)
+        draws.strength *= EFFECTS
+        planar = effects.tone(draws, effects.light(draws, planar))
+        planar = effects.photograph(draws, noise, planar)
+        return (
+            jnp.round(255 * planar.transpose(1, 2, 0)).astype(jnp.uint8),
+            warp.sample_nearest(semantic, x, y, outside=num_classes),
+            warp.sample_nearest(position, x, y, outside=num_characters),
+        )
+
+    keys = jax.random.split(key, len(batch["image"]))
+    moved = jax.vmap(one)(keys, batch["image"], batch["semantic"], batch["position"])
+    return batch | dict(zip(("image", "semantic", "position"), moved, strict=True))

@@ -1,0 +1,151 @@
+"""What light, lens, sensor and compression do to a picture of a plate.
+
+Used alike on rendered plates and, as augmentation, on photographs. Pictures here are planar:
+float32 (3, height, width), 0 to 1. All functions are pure and may be jitted and vmapped.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hpa_jax.data.draws import Draws
+from hpa_jax.data.warp import pixel_grid
+
+LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are to the eye
+
+
+def smooth_noise(draws: Draws, grid: tuple[int, int], size: tuple[int, int]) -> jax.Array:
+    """A smooth random field of `size` (height, width), -1 to 1, from a coarse random grid."""
+    rows, columns = (_spread_matrix(fine, coarse) for fine, coarse in zip(size, grid, strict=True))
+    return rows @ draws.uniform(-1.0, 1.0, grid) @ columns.T
+
+
+def _spread_matrix(fine: int, coarse: int) -> np.ndarray:
+    """Bilinear interpolation of `coarse` values to `fine` ones, as a matrix."""
+    place = (np.arange(fine) + 0.5) / fine * (coarse - 1)
+    return np.maximum(0, 1 - abs(place[:, None] - np.arange(coarse))).astype(np.float32)
+
+
+def light(draws: Draws, image: jax.Array) -> jax.Array:
+    """Uneven and coloured light: a gradient, soft patches, the edge of a shadow, a glare."""
+    size = image.shape[1:]
+    x, y = pixel_grid(size)
+    slope = draws.spread(0.5) * (x - 0.5) + draws.spread(0.4) * (y - 0.5)
+    patches = draws.up_to(0.2) * smooth_noise(draws, (3, 6), size)
+    cast = draws.spread(0.06, (3, 1, 1)) + draws.chance(0.15) * draws.spread(0.3, (3, 1, 1))
+    image = image * (1 + cast) * (1 + slope + patches)
+
+    direction = draws.uniform(0, 2 * np.pi)
+    across = (x - draws.uniform()) * jnp.cos(direction) * 3 + (y - draws.uniform()) * jnp.sin(
+        direction
+    )
+    edge = jax.nn.sigmoid(across * draws.uniform(4, 60))
+    image = image * (1 - draws.chance(0.25) * draws.uniform(0.2, 0.65) * edge)
+
+    reach = draws.uniform(0.5, 4, (2,))
+    spot = jnp.square((x - draws.uniform()) * 3 * reach[0]) + jnp.square(
+        (y - draws.uniform()) * reach[1]
+    )
+    return image + draws.chance(0.15) * draws.uniform(0.15, 0.7) * jnp.exp(-spot)
+
+
+def tone(draws: Draws, image: jax.Array) -> jax.Array:
+    """Exposure, contrast, haze and saturation, down to grey pictures: one affine colour map."""
+    exposure = jnp.exp2(draws.spread(0.7) - draws.chance(0.12) * draws.uniform(0, 1.3))
+    contrast = 1 + draws.spread(0.3)
+    haze = draws.chance(0.1) * draws.uniform(0, 0.35)
+    veil = draws.uniform(0.3, 1, (3, 1))
+    saturation = (1 + draws.spread(0.4)) * (1 - draws.chance(0.08))
+    grey = jnp.ones((3, 1)) * jnp.array(LUMA)
+    mixing = grey + saturation * (jnp.eye(3) - grey)
+    offset = (1 - haze) * ((1 - contrast) * 0.5 + draws.spread(0.1)) + haze * veil
+    mixed = (mixing * exposure * contrast * (1 - haze)) @ image.reshape(3, -1)
+    return jnp.clip(mixed + offset, 0, 1).reshape(image.shape)
+
+
+def photograph(draws: Draws, key: jax.Array, image: jax.Array) -> jax.Array:
+    """Focus and motion blur, then a sensor of few pixels with its noise and JPEG's blocks.
+
+    Args:
+      draws: where the parameters come from.
+      key: a random key for the noise.
+      image: (3, height, width).
+    """
+    _, height, width = image.shape
+    scale = 1 - draws.chance(0.5) * draws.uniform(0, 0.58) * jnp.ones(2)
+    scale = jnp.clip(scale * (1 + draws.spread(0.2, (2,))), 0.34, 1.0)
+    focus = draws.chance(0.4) * draws.uniform(0, 1.1)
+    motion = draws.chance(0.1) * draws.uniform(0, 1.8) * jnp.eye(2)[draws.index(2)]
+    blur = jnp.sqrt(jnp.square(focus) + jnp.square(motion))
+
+    small = _resample(image, _reduce(height, scale[0], blur[0]), _reduce(width, scale[1], blur[1]))
+    grain = draws.up_to(0.06) * jnp.square(draws.uniform())
+    small = small + sensor_noise(key, image.shape[1:], grain, draws.up_to(0.7))
+    small = jpeg(small, draws.chance(0.7) * draws.uniform(0, 1.6))
+    return jnp.clip(_resample(small, _enlarge(height, scale[0]), _enlarge(width, scale[1])), 0, 1)
+
+
+def _resample(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    channels, height, width = image.shape
+    image = (rows @ image).reshape(channels * height, width) @ columns.T
+    return image.reshape(channels, height, width)
+
+
+def _reduce(length: int, scale: jax.Array, blur: jax.Array) -> jax.Array:
+    """Blurs (Gaussian, in pixels) and reduces by `scale`, into the first pixels of `length`."""
+    pixels = jnp.arange(length)
+    centre = jnp.minimum((pixels + 0.5) / scale - 0.5, length - 1)
+    variance = jnp.square(blur) + 0.2 * (1 / jnp.square(scale) - 1) + 0.01
+    weights = jnp.exp(-0.5 * jnp.square(pixels - centre[:, None]) / variance)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _enlarge(length: int, scale: jax.Array) -> jax.Array:
+    """Undoes the reduction of `_reduce`, bilinearly."""
+    pixels = jnp.arange(length)
+    place = jnp.clip((pixels + 0.5) * scale - 0.5, 0, jnp.maximum(length * scale - 1, 0))
+    return jnp.maximum(0, 1 - jnp.abs(place[:, None] - pixels))
+
+
+def sensor_noise(
+    key: jax.Array, size: tuple[int, int], amplitude: jax.Array, colour: jax.Array
+) -> jax.Array:
+    """Noise (3, height, width): grey with deviation `amplitude`, and `colour` times it coloured.
+
+    One random word a pixel: its four bytes add up to nearly normal noise, and their differences
+    are independent of the sum.
+    """
+    word = jax.random.bits(key, size)
+    byte = [
+        ((word >> shift) & 255).astype(jnp.float32) / 147.8 - 0.8626 for shift in (0, 8, 16, 24)
+    ]
+    grey = byte[0] + byte[1] + byte[2] + byte[3]
+    red, blue = byte[0] - byte[1], byte[2] - byte[3]
+    return amplitude * (grey + colour * jnp.stack([red, -0.5 * (red + blue), blue]))
+
+
+def jpeg(image: jax.Array, coarseness: jax.Array) -> jax.Array:
+    """Rounds the cosine transform of 8×8 blocks, as JPEG does to the brightness.
+
+    Coarseness 1 is about quality 50, 0 changes nothing.
+    """
+    red, green, blue = image
+    grey = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    height, width = grey.shape
+    padded = jnp.pad(grey, ((0, -height % 8), (0, -width % 8)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8)
+    cosines = _cosine_transform()
+    spectrum = jnp.einsum("iy,aybx,jx->aibj", cosines, blocks, cosines)
+    order = np.arange(8)[:, None, None] + np.arange(8)
+    step = jnp.maximum((10 + 7 * order) / 255 * coarseness, 1e-5)
+    spectrum = jnp.round(spectrum / step) * step
+    blocks = jnp.einsum("iy,aibj,jx->aybx", cosines, spectrum, cosines)
+    return image + blocks.reshape(padded.shape)[:height, :width] - grey
+
+
+def _cosine_transform() -> np.ndarray:
+    """The orthonormal 8-point cosine transform (DCT-II)."""
+    order, place = np.arange(8)[:, None], np.arange(8)
+    matrix = np.cos(np.pi * order * (place + 0.5) / 8) / 2
+    matrix[0] /= np.sqrt(2)
+    return matrix.astype(np.float32)

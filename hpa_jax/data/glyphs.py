@@ -1,0 +1,155 @@
+"""The glyph atlas: every character of every font as a signed-distance field, made on the host."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFont
+
+from hpa_jax.data import gothic
+
+BOX = (96, 48)  # rows and columns of a character's box in the atlas
+PAD = 8  # rows and columns around the box, so that heavy strokes may grow out of it
+BUILT_IN = ("gothic", "gothic_square", "pillow")
+FOLDER_FONTS = ("140", "220_up", "220_down", "green")
+_MISSING = "\U0010ffff"  # a code point that no font has: shows how a font draws what it lacks
+
+
+@dataclasses.dataclass(frozen=True)
+class Atlas:
+    """Signed distances to the outlines of glyphs.
+
+    Attributes:
+      distance: float32 (fonts, characters, BOX[0] + 2 PAD, BOX[1] + 2 PAD), positive inside the
+        strokes, in heights of the character's box.
+      names: one name a font. Fonts named as in `FOLDER_FONTS` fit only rows that ask for them.
+    """
+
+    distance: np.ndarray
+    names: tuple[str, ...]
+
+
+def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
+    """Rasterises `characters` from fonts.
+
+    Args:
+      characters: the characters, in the order of their class ids.
+      fonts: any of the built-in "gothic", "gothic_square" and "pillow" (which need no file), paths
+        of .ttf or .otf files, and folders of glyph images, dark on light, whose names are
+        `140_X`, `green_X` (one row), `220_X`, `220_up_X`, `220_down_X` (two rows), X being the
+        character. None: all built-in ones.
+
+    A character that one font lacks is taken from the first that has it.
+
+    Raises:
+      ValueError: a font cannot be read, or a character is in none of them.
+    """
+    found = [font for entry in (fonts or BUILT_IN) for font in _read(entry, characters)]
+    everything = {}
+    for _, masks in reversed(found):
+        everything |= masks
+    missing = [c for c in characters if c not in everything]
+    if missing:
+        raise ValueError(
+            f"fonts: no glyph for {''.join(missing)!r} in {', '.join(map(str, fonts or BUILT_IN))}."
+            " Pass fonts=[...] with a .ttf or .otf file that has them, or a folder of images named"
+            " 140_X.jpg, X being the character"
+        )
+    complete = [[(everything | masks)[c] for c in characters] for _, masks in found]
+    return Atlas(
+        distance=np.stack([signed_distance(np.stack(masks)) for masks in complete]),
+        names=tuple(name for name, _ in found),
+    )
+
+
+def _read(entry: str | Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """Reads one entry of `fonts`: (name, character -> bool mask of BOX) for each font in it."""
+    if entry in ("gothic", "gothic_square"):
+        corner, stroke = (0.5, 0.118) if entry == "gothic" else (0.3, 0.105)
+        size = (BOX[1], BOX[0])
+        drawn = {c: gothic.draw(c, size, corner, stroke) for c in characters if c in gothic.STROKES}
+        return [(entry, {c: np.asarray(image) > 127 for c, image in drawn.items()})]
+    if entry == "pillow":
+        return [("pillow", _read_font(ImageFont.load_default(2 * BOX[0]), characters))]
+    path = Path(entry)
+    if path.is_dir():
+        return _read_folder(path, characters)
+    try:
+        font = ImageFont.truetype(str(path), 2 * BOX[0])
+    except OSError as error:
+        raise ValueError(
+            f"fonts: {str(entry)!r} is no font file, no folder and none of {', '.join(BUILT_IN)}"
+        ) from error
+    return [(path.stem, _read_font(font, characters))]
+
+
+def _read_font(font: ImageFont.FreeTypeFont, characters: str) -> dict[str, np.ndarray]:
+    """Rasterises the characters that a font has; each fills its box, but narrow ones stay so."""
+    lacking = bytes(font.getmask(_MISSING))
+    inks = {}
+    for character in characters:
+        mask = font.getmask(character, mode="L")
+        if mask.getbbox() is None or bytes(mask) == lacking:
+            continue
+        image = Image.frombytes("L", mask.size, bytes(mask))
+        inks[character] = image.crop(image.getbbox())
+    if not inks:
+        return {}
+    usual = np.median([image.width / image.height for image in inks.values()])
+    masks = {}
+    for character, image in inks.items():
+        share = image.width / image.height / usual
+        width = BOX[1] if share > 0.7 else max(1, round(BOX[1] * share / 0.8))
+        box = Image.new("L", (BOX[1], BOX[0]))
+        box.paste(image.resize((width, BOX[0]), Image.Resampling.BOX), ((BOX[1] - width) // 2, 0))
+        masks[character] = np.asarray(box) > 127
+    return masks
+
+
+def _read_folder(folder: Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """Reads a folder of glyph images as up to four fonts, named as in `FOLDER_FONTS`."""
+    fonts = {name: {} for name in FOLDER_FONTS}
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r"(140|220|220_up|220_down|green)_(.)", path.stem)
+        if not match or match[2] not in characters:
+            continue
+        names = ("220_up", "220_down") if match[1] == "220" else (match[1],)
+        try:
+            image = Image.open(path).convert("L").resize((BOX[1], BOX[0]), Image.Resampling.BOX)
+        except OSError as error:
+            raise ValueError(f"fonts: cannot read the glyph image {path}") from error
+        for name in names:
+            fonts[name][match[2]] = np.asarray(image) < 128
+    if not any(fonts.values()):
+        raise ValueError(f"fonts: no glyph images named 140_X, 220_X or green_X in {str(folder)!r}")
+    return [(name, masks) for name, masks in fonts.items() if masks]
+
+
+def signed_distance(masks: np.ndarray) -> np.ndarray:
+    """Exact signed distances to the edge of bool masks (N, rows, columns), padded by PAD.
+
+    Returns float32 (N, rows + 2 PAD, columns + 2 PAD), positive inside, in units of `rows`.
+    """
+    padded = np.pad(masks, ((0, 0), (PAD, PAD), (PAD, PAD)))
+    inside, outside = _distance_to(~padded), _distance_to(padded)
+    return ((inside - outside) - np.sign(inside - outside) * 0.5) / np.float32(masks.shape[1])
+
+
+def _distance_to(masks: np.ndarray) -> np.ndarray:
+    """Euclidean distance from every pixel to the nearest True one, by two separable passes."""
+    far = np.float32(1e6)
+    squared = np.where(masks, np.float32(0), far)
+    for _ in range(2):
+        steps = np.arange(squared.shape[1], dtype=np.float32)
+        away = np.square(steps[:, None] - steps)
+        nearest = [np.min(squared + row[None, :, None], axis=1) for row in away]
+        squared = np.stack(nearest, axis=2)  # transposed, for the other direction
+    return np.sqrt(np.minimum(squared, far))
+
+
+def fonts_for(names: Sequence[str], wanted: str) -> list[int]:
+    """Indices of the fonts that a row of a plate may use: those it asks for, and all untagged."""
+    fitting = [i for i, name in enumerate(names) if name == wanted or name not in FOLDER_FONTS]
+    return fitting or list(range(len(names)))

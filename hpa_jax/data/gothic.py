@@ -1,0 +1,114 @@
+"""A plate alphabet drawn from strokes: the narrow, even gothic that most plates share.
+
+A glyph is strokes separated by ";". A stroke is points "x,y" joined by straight lines, x from 0
+(left) to 1 (right) and y from 0 (top) to 1 (bottom) between the outer edges of the strokes. A
+point that ends in "r" is a rounded corner.
+"""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+STROKES = {
+    "0": "0,.5 0,0r 1,0r 1,1r 0,1r 0,.5",
+    "1": ".2,.17 .58,.03; .58,0 .58,1",
+    "2": "0,.27 0,0r 1,0r 1,.42r 0,1 1,1",
+    "3": "0,.22 0,0r .96,0r .96,.46r .4,.46; .4,.46 1,.46r 1,1r 0,1r 0,.77",
+    "4": ".62,0 0,.74 1,.74; .76,.42 .76,1",
+    "5": ".92,0 .1,0 .03,.5; .03,.44 .12,.38r 1,.38r 1,1r 0,1r 0,.76",
+    "6": ".7,0 0,.5r 0,1r 1,1r 1,.42r 0,.42r 0,.72",
+    "7": "0,0 1,0 .62,.4r .4,1",
+    "8": ".5,.46 .05,.46r .05,0r .95,0r .95,.46r .5,.46 0,.46r 0,1r 1,1r 1,.46r .5,.46",
+    "9": ".3,1 1,.5r 1,0r 0,0r 0,.58r 1,.58r 1,.28",
+    "A": "0,1 .44,0 .56,0 1,1; .16,.7 .84,.7",
+    "B": "0,.47 .94,.47r .94,0r 0,0 0,1 1,1r 1,.47r .5,.47",
+    "C": "1,.27 1,0r 0,0r 0,1r 1,1r 1,.73",
+    "D": "0,0 1,0r 1,1r 0,1 0,0",
+    "E": "1,0 0,0 0,1 1,1; 0,.47 .86,.47",
+    "F": "1,0 0,0 0,1; 0,.48 .86,.48",
+    "G": "1,.25 1,0r 0,0r 0,1r 1,1r 1,.54 .52,.54",
+    "H": "0,0 0,1; 1,0 1,1; 0,.48 1,.48",
+    "I": ".5,0 .5,1",
+    "J": ".95,0 .95,1r 0,1r 0,.7",
+    "K": "0,0 0,1; .96,0 0,.64; .36,.4 1,1",
+    "L": "0,0 0,1 1,1",
+    "M": "0,1 0,0 .5,.62 1,0 1,1",
+    "N": "0,1 0,0 1,1 1,0",
+    "O": "0,.5 0,0r 1,0r 1,1r 0,1r 0,.5",
+    "P": "0,1 0,0 1,0r 1,.55r 0,.55",
+    "Q": "0,.5 0,0r 1,0r 1,1r 0,1r 0,.5; .55,.72 1,1",
+    "R": "0,1 0,0 1,0r 1,.53r 0,.53; .5,.53 1,1",
+    "S": "1,.25 1,0r 0,0r 0,.44r 1,.53r 1,1r 0,1r 0,.75",
+    "T": "0,0 1,0; .5,0 .5,1",
+    "U": "0,0 0,1r 1,1r 1,0",
+    "V": "0,0 .5,1 1,0",
+    "W": "0,0 .24,1 .5,.3 .76,1 1,0",
+    "X": "0,0 1,1; 1,0 0,1",
+    "Y": "0,0 .5,.52 1,0; .5,.5 .5,1",
+    "Z": "0,0 1,0 0,1 1,1",
+}
+
+
+def draw(character: str, size: tuple[int, int], corner: float, stroke: float) -> Image.Image:
+    """Draws one character white on black, filling an image of `size` (width, height).
+
+    `corner` is the radius of the rounded corners in widths between stroke centres (0.5 gives
+    half circles), `stroke` the stroke's thickness in image heights.
+    """
+    width, height = (4 * extent for extent in size)  # drawn large, then reduced: smooth edges
+    thickness = stroke * height
+    image = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(image)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        inner_width, inner_height = width - thickness, height - thickness
+        return thickness / 2 + x * inner_width - 0.5, thickness / 2 + y * inner_height - 0.5
+
+    for text in STROKES[character].split(";"):
+        points = [_parse(word) for word in text.split()]
+        outline = _round_corners(
+            [place(x, y) for x, y, _ in points],
+            [is_round for *_, is_round in points],
+            corner * (width - thickness),
+        )
+        pen.line(outline, fill=255, width=round(thickness), joint="curve")
+        for point in outline[1:-1]:
+            _dot(pen, point, thickness / 2)
+    return image.resize(size, Image.Resampling.BOX)
+
+
+def _parse(word: str) -> tuple[float, float, bool]:
+    x, y = word.removesuffix("r").split(",")
+    return float(x), float(y), word.endswith("r")
+
+
+def _dot(pen: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float) -> None:
+    x, y = centre
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+
+
+def _round_corners(
+    points: list[tuple[float, float]], is_round: list[bool], radius: float
+) -> list[tuple[float, float]]:
+    """Replaces each round corner by a quarter of a circle or an ellipse."""
+    outline = []
+    for i, corner in enumerate(points):
+        if not is_round[i]:
+            outline.append(corner)
+            continue
+        start = _towards(corner, points[i - 1], radius, halve=is_round[i - 1])
+        end = _towards(corner, points[i + 1], radius, halve=is_round[i + 1])
+        for step in range(13):
+            t = step / 12
+            parts = (1 - t) ** 2, 2**0.5 * t * (1 - t), t**2  # of start, corner and end
+            xy = zip(start, corner, end, strict=True)
+            outline.append(tuple(np.dot(parts, values) / sum(parts) for values in xy))
+    return outline
+
+
+def _towards(
+    corner: tuple[float, float], other: tuple[float, float], radius: float, halve: bool
+) -> tuple[float, float]:
+    """The point `radius` away from a corner on the way to `other`, at most half way if `halve`."""
+    length = ((other[0] - corner[0]) ** 2 + (other[1] - corner[1]) ** 2) ** 0.5
+    share = min(radius / length, 0.5 if halve else 1.0)
+    return tuple(c + share * (o - c) for c, o in zip(corner, other, strict=True))

@@ -1,0 +1,183 @@
+"""Plate styles made into tables of numbers: one layout for each pattern of each style."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hpa_jax.charset import Charset
+from hpa_jax.data import glyphs
+from hpa_jax.data.styles import Decal, PlateStyle, Row
+
+SEPARATORS = "-· "
+AWAY = (98.0, 98.0, 99.0, 99.0)  # a box far off the plate, for what a layout lacks
+_NO_DECAL = Decal((0, 0, 1, 1), probability=0.0)
+
+
+class Layout(NamedTuple):
+    """What one pattern of a style looks like; lengths in plate heights from the plate's middle.
+
+    Every field is an array with a leading axis of layouts, or without it once one is chosen.
+    """
+
+    half_width: np.ndarray  # ()
+    boxes: np.ndarray  # (Cp, 4) left, top, right, bottom of each character's box
+    choices: np.ndarray  # (Cp, K) class ids that may stand there
+    counts: np.ndarray  # (Cp,) how many of them
+    fonts: np.ndarray  # (Cp, F) fonts of the atlas that fit there
+    font_counts: np.ndarray  # (Cp,) how many of them
+    separators: np.ndarray  # (2, 4) boxes of dashes and dots
+    grounds: np.ndarray  # (N, 2, 3) colours at the top and at the bottom, 0..1
+    inks: np.ndarray  # (N, 3)
+    palette_odds: np.ndarray  # (N,) cumulative, from 0 to 1
+    border: np.ndarray  # (2,) inset and width
+    corner: np.ndarray  # ()
+    bolts: np.ndarray  # (3,) x from the middle, y of the upper and of the lower pair
+    decal_boxes: np.ndarray  # (D, 4)
+    decal_signs: np.ndarray  # (D,)
+    decal_colours: np.ndarray  # (D, 2, 3) ground and ink
+    decal_shows: np.ndarray  # (D, 2) whether the ground is painted, whether the ink has a colour
+    decal_odds: np.ndarray  # (D,)
+    stickers: np.ndarray  # () how often each random sticker is there
+
+
+def compile_layouts(
+    styles: Sequence[PlateStyle],
+    charset: Charset,
+    num_characters: int,
+    font_names: Sequence[str],
+    weights: Sequence[float] | None,
+) -> tuple[Layout, np.ndarray]:
+    """Returns all patterns of all styles as one stacked `Layout`, and how often each is drawn.
+
+    Raises:
+      ValueError: no styles, weights that do not fit them, or a style whose text can be longer
+        than `num_characters` or has characters outside the charset.
+    """
+    if not styles:
+        raise ValueError("styles: at least one plate style is needed")
+    weights = [1.0] * len(styles) if weights is None else list(weights)
+    if len(weights) != len(styles) or min(weights) < 0 or sum(weights) <= 0:
+        raise ValueError(f"weights: {len(styles)} numbers, none negative, are needed: {weights}")
+    layouts, odds = [], []
+    for style, weight in zip(styles, weights, strict=True):
+        total = sum(style.patterns.values())
+        for pattern, share in style.patterns.items():
+            layouts.append(_layout(style, pattern, charset, num_characters, font_names))
+            odds.append(weight * share / total)
+    fields = (_stack(tables) for tables in zip(*layouts, strict=True))
+    return Layout(*fields), np.asarray(odds, np.float32)
+
+
+def _stack(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Stacks tables of different lengths, the shorter ones padded by repeating their last entry."""
+    shape = [max(extents) for extents in zip(*(table.shape for table in tables), strict=True)]
+    padded = []
+    for table in tables:
+        missing = [(0, n - have) for n, have in zip(shape, table.shape, strict=True)]
+        padded.append(np.pad(table, missing, mode="edge") if shape else table)
+    return np.stack(padded)
+
+
+def _layout(
+    style: PlateStyle,
+    pattern: str,
+    charset: Charset,
+    num_characters: int,
+    font_names: Sequence[str],
+) -> Layout:
+    """The layout of one pattern."""
+    symbols, boxes, rows, separators = place(style, pattern)
+    if len(symbols) > num_characters:
+        raise ValueError(
+            f"style {style.name!r}: pattern {pattern!r} has {len(symbols)} characters, but "
+            f"num_characters is {num_characters}"
+        )
+    choices = [_classes(style, pattern, symbol, charset) for symbol in symbols]
+    fonts = [glyphs.fonts_for(font_names, row.glyphs) for row in rows]
+    empty = num_characters - len(symbols)
+    width, height = style.size
+    middle = np.array([width / 2, height / 2] * 2)
+
+    def to_plate(box: Sequence[float]) -> np.ndarray:
+        return (np.asarray(box) - middle) / height
+
+    separators = [to_plate(box) for box in separators]
+    palettes, decals = style.palettes, (*style.decals, _NO_DECAL)
+    shown = [(decal.ground is not None, decal.ink is not None) for decal in decals]
+    colours = [(decal.ground or (0, 0, 0), decal.ink or (0, 0, 0)) for decal in decals]
+    odds = np.cumsum([palette.weight for palette in palettes])
+    inset, line = style.border
+    return Layout(
+        half_width=np.float32(width / height / 2),
+        boxes=_table([to_plate(box) for box in boxes] + [AWAY] * empty),
+        choices=_ragged(choices + [[charset.void]] * empty),
+        counts=np.array([len(ids) for ids in choices] + [1] * empty, np.int32),
+        fonts=_ragged(fonts + [[0]] * empty),
+        font_counts=np.array([len(ids) for ids in fonts] + [1] * empty, np.int32),
+        separators=_table(separators + [AWAY] * (2 - len(separators))),
+        grounds=_table([(p.top or p.ground, p.ground) for p in palettes]) / 255,
+        inks=_table([p.ink for p in palettes]) / 255,
+        palette_odds=_table(odds / odds[-1]),
+        border=_table([inset / height, line / height]),
+        corner=np.float32(style.corner / height),
+        bolts=_table([style.bolts[0], style.bolts[1] - height / 2, height / 2 - style.bolts[2]])
+        / np.float32(height),
+        decal_boxes=_table([to_plate(decal.box) for decal in decals]),
+        decal_signs=_table([decal.signs for decal in decals]),
+        decal_colours=_table(colours) / 255,
+        decal_shows=_table(shown),
+        decal_odds=_table([decal.probability for decal in decals]),
+        stickers=np.float32(style.stickers),
+    )
+
+
+def _table(values: Sequence) -> np.ndarray:
+    return np.asarray(values, np.float32)
+
+
+def _ragged(lists: Sequence[Sequence[int]]) -> np.ndarray:
+    """Lists of different lengths as an int32 table, the shorter ones repeated."""
+    longest = max(len(ids) for ids in lists)
+    return np.array([np.resize(ids, longest) for ids in lists], np.int32)
+
+
+def place(style: PlateStyle, pattern: str) -> tuple[list[str], list[tuple], list[Row], list[tuple]]:
+    """Symbols of a pattern in reading order, their boxes and rows, and the separators' boxes."""
+    symbols, boxes, rows, separators = [], [], [], []
+    lines = pattern.split("/")
+    if len(lines) != len(style.rows):
+        raise ValueError(
+            f"style {style.name!r}: pattern {pattern!r} has {len(lines)} rows, but the style has "
+            f"{len(style.rows)}"
+        )
+    for line, row in zip(lines, style.rows, strict=True):
+        width, height = row.character
+        widths = [row.separator if symbol in SEPARATORS else width for symbol in line]
+        x = (style.size[0] - sum(widths) - row.gap * (len(line) - 1)) / 2
+        for symbol, wide in zip(line, widths, strict=True):
+            if symbol not in SEPARATORS:
+                symbols.append(symbol)
+                boxes.append((x, row.y - height / 2, x + wide, row.y + height / 2))
+                rows.append(row)
+            elif symbol != " ":
+                half = 0.055 * height
+                flat = half if symbol == "·" else 0.8 * half
+                centre = x + wide / 2
+                separators.append((centre - half, row.y - flat, centre + half, row.y + flat))
+            x += wide + row.gap
+    return symbols, boxes, rows, separators
+
+
+def _classes(style: PlateStyle, pattern: str, symbol: str, charset: Charset) -> list[int]:
+    """Class ids that a symbol of a pattern stands for."""
+    if symbol not in style.alphabets:
+        known = ", ".join(map(repr, style.alphabets))
+        raise ValueError(f"style {style.name!r}: {symbol!r} in {pattern!r} is none of {known}")
+    unknown = sorted(set(style.alphabets[symbol]) - set(charset.characters))
+    if unknown:
+        raise ValueError(
+            f"style {style.name!r}: its characters {''.join(unknown)!r} are not in the charset "
+            f"{charset.characters!r}"
+        )
+    return [charset.characters.index(c) for c in style.alphabets[symbol]]

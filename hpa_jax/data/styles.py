@@ -1,0 +1,242 @@
+"""Plate styles as data: what is written on a plate, where, and in which colours.
+
+Lengths are in millimetres from the plate's top left corner. To add a style, add an entry to
+`STYLES`; the renderer needs no change.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from hpa_jax.charset import DIGITS, GREEK_LETTERS, LETTERS, PROVINCES
+
+Colour = tuple[int, int, int]  # red, green, blue: 0..255
+
+WHITE, BLACK, RED, BLUE = (236, 236, 232), (22, 22, 24), (196, 30, 36), (10, 50, 165)
+GREEN, YELLOW = (14, 128, 78), (240, 172, 16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of characters, centred on the plate.
+
+    Attributes:
+      y: height of the row's middle.
+      character: width and height of a character's box.
+      gap: space between two boxes.
+      separator: width of the space that each of the pattern's "-", "·" and " " takes.
+      glyphs: the font of a glyph folder that the row prefers (see `glyphs.FOLDER_FONTS`).
+    """
+
+    y: float
+    character: tuple[float, float]
+    gap: float
+    separator: float
+    glyphs: str = "140"
+
+
+@dataclasses.dataclass(frozen=True)
+class Palette:
+    """Colours of the ground and the ink; `top` is the ground's colour at the top, if it shades."""
+
+    ground: Colour
+    ink: Colour
+    weight: float = 1.0
+    top: Colour | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Decal:
+    """A line of small signs, a badge or a sticker that belongs to the style.
+
+    Attributes:
+      box: left, top, right, bottom.
+      signs: how many small unreadable signs stand side by side in it; 0 for a plain patch.
+      ground: its colour; None shows the plate.
+      ink: the colour of the signs; None takes the plate's.
+      probability: how often it is there.
+    """
+
+    box: tuple[float, float, float, float]
+    signs: int = 0
+    ground: Colour | None = None
+    ink: Colour | None = None
+    probability: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class PlateStyle:
+    """A kind of plate.
+
+    Attributes:
+      name: its name, for messages.
+      size: width and height.
+      patterns: what is written, with how often it is: a key of `alphabets` stands for one of its
+        characters; "-", "·" and " " separate; "/" begins the second row.
+      rows: one or two rows.
+      palettes: the colours it comes in.
+      alphabets: symbol of a pattern -> the characters it stands for.
+      border: how far in the painted border runs and how wide it is; width 0 for none.
+      corner: radius of the corners.
+      bolts: distance of the bolts from the plate's middle, and from its upper and lower edge.
+      decals: region line, badges and the like.
+      stickers: how often each of a few random stickers is on the plate.
+    """
+
+    name: str
+    size: tuple[float, float]
+    patterns: Mapping[str, float]
+    rows: tuple[Row, ...]
+    palettes: tuple[Palette, ...]
+    alphabets: Mapping[str, str]
+    border: tuple[float, float] = (4.0, 0.0)
+    corner: float = 8.0
+    bolts: tuple[float, float, float] = (70.0, 14.0, 14.0)
+    decals: tuple[Decal, ...] = ()
+    stickers: float = 0.05
+
+
+_LATIN = {"A": LETTERS, "9": DIGITS}
+_TAIWAN = {**_LATIN, "M": "MN", "E": "E", "X": DIGITS + LETTERS}
+_CHINA = {"P": PROVINCES, "A": LETTERS, "X": DIGITS * 3 + LETTERS, "9": DIGITS, "E": "DF"}
+
+_TAIWAN_PALETTES = (
+    Palette(WHITE, BLACK, 20),
+    Palette(WHITE, RED, 0.7),
+    Palette(WHITE, GREEN, 0.5),
+    Palette((214, 232, 222), (20, 46, 40), 1),
+    Palette(GREEN, WHITE, 0.7),
+    Palette(YELLOW, BLACK, 0.5),
+    Palette(RED, WHITE, 0.5),
+)
+_BLOSSOMS = Decal((62, 128, 258, 140), 3, ink=(176, 190, 206), probability=0.5)
+_DEALER = Decal((70, 130, 250, 146), 14, ink=(60, 70, 110), probability=0.25)
+
+
+def _region(left: float, top: float, right: float, bottom: float, signs: int) -> Decal:
+    """The small line above the number: a province, a city, a class of vehicle."""
+    return Decal((left, top, right, bottom), signs, probability=0.25)
+
+
+STYLES = {
+    "taiwan_old": PlateStyle(
+        name="taiwan_old",
+        size=(320, 150),
+        patterns={"9999-AA": 3, "AA-9999": 4, "A9-9999": 2, "9A-9999": 2, "9999-A9": 1.5}
+        | {"9999-9A": 1, "XX-9999": 0.5, "9999-XX": 0.5},
+        rows=(Row(84, (38, 82), 6, 24),),
+        palettes=_TAIWAN_PALETTES,
+        alphabets=_TAIWAN,
+        stickers=0.22,
+        bolts=(82, 20, 14),
+        decals=(_region(115, 14, 205, 36, 3), _DEALER),
+    ),
+    "taiwan_new": PlateStyle(
+        name="taiwan_new",
+        size=(380, 160),
+        patterns={"AAA-9999": 1, "AAA-999": 0.1},
+        rows=(Row(90, (42, 88), 6, 20),),
+        palettes=_TAIWAN_PALETTES,
+        alphabets=_TAIWAN,
+        stickers=0.22,
+        bolts=(96, 20, 14),
+        decals=(_BLOSSOMS, _DEALER),
+    ),
+    "taiwan_scooter": PlateStyle(
+        name="taiwan_scooter",
+        size=(300, 150),
+        patterns={"MAA-9999": 3, "AAA-9999": 2, "EAA-9999": 0.6},
+        rows=(Row(82, (34, 74), 4.5, 15),),
+        palettes=_TAIWAN_PALETTES,
+        alphabets=_TAIWAN,
+        stickers=0.22,
+        bolts=(68, 22, 14),
+        decals=(
+            Decal((50, 122, 250, 134), 3, ink=(176, 190, 206), probability=0.5),
+            _region(105, 12, 195, 33, 3),
+            Decal((50, 124, 250, 140), 14, ink=(60, 70, 110), probability=0.25),
+        ),
+    ),
+    "taiwan_motorcycle": PlateStyle(
+        name="taiwan_motorcycle",
+        size=(300, 150),
+        patterns={"999-AAA": 6, "AAA-999": 3, "A9A-999": 1, "AA9-999": 0.6, "A99-999": 0.6}
+        | {"9AA-999": 0.4, "999-AA9": 0.4, "XXX-999": 0.5, "999-XXX": 0.5},
+        rows=(Row(84, (37, 76), 6.5, 20),),
+        palettes=_TAIWAN_PALETTES,
+        alphabets=_TAIWAN,
+        stickers=0.22,
+        bolts=(68, 22, 14),
+        decals=(
+            _region(95, 12, 205, 36, 3),
+            Decal((50, 126, 250, 142), 14, ink=(60, 70, 110), probability=0.25),
+        ),
+    ),
+    "taiwan_two_row": PlateStyle(
+        name="taiwan_two_row",
+        size=(260, 150),
+        patterns={"AAA/9999": 2, "AA/9999": 0.5, "AAA/999": 0.5, "999/AAA": 0.5},
+        rows=(Row(44, (32, 50), 10, 16), Row(104, (42, 64), 10, 16)),
+        palettes=_TAIWAN_PALETTES,
+        alphabets=_TAIWAN,
+        stickers=0.22,
+        bolts=(88, 18, 14),
+    ),
+    "greece": PlateStyle(
+        name="greece",
+        size=(520, 112),
+        patterns={"AAA-9999": 1},
+        rows=(Row(56, (46, 77), 9, 26),),
+        palettes=(Palette(WHITE, BLACK, 12), Palette(YELLOW, BLACK, 1), Palette(WHITE, BLUE, 0.5)),
+        alphabets={"A": GREEK_LETTERS, "9": DIGITS},
+        border=(3, 3),
+        bolts=(150, 56, 56),
+        decals=(
+            Decal((6, 6, 38, 106), ground=(20, 60, 160), probability=0.75),
+            Decal((12, 72, 34, 96), 2, ink=(235, 235, 235), probability=0.75),
+        ),
+    ),
+    "china_blue": PlateStyle(
+        name="china_blue",
+        size=(440, 140),
+        patterns={"PA·XXXXX": 5, "PA·A9999": 1, "PA·99999": 1, "PAXXXXX": 0.2},
+        rows=(Row(70, (45, 90), 12, 22),),
+        palettes=(Palette((12, 66, 190), WHITE, 20), Palette(BLACK, WHITE, 0.6)),
+        alphabets=_CHINA,
+        border=(5, 3),
+        bolts=(105, 11, 11),
+    ),
+    "china_yellow": PlateStyle(
+        name="china_yellow",
+        size=(440, 140),
+        patterns={"PA·XXXXX": 3, "PA·99999": 2, "PAXXXXX": 0.2},
+        rows=(Row(70, (45, 90), 12, 22),),
+        palettes=(Palette(YELLOW, BLACK),),
+        alphabets=_CHINA,
+        border=(5, 3),
+        bolts=(105, 11, 11),
+    ),
+    "china_yellow_two_row": PlateStyle(
+        name="china_yellow_two_row",
+        size=(440, 220),
+        patterns={"P·A/XXXXX": 3, "P·A/99999": 1},
+        rows=(Row(52, (80, 60), 22, 20, "220_up"), Row(152, (65, 110), 15, 20, "220_down")),
+        palettes=(Palette(YELLOW, BLACK),),
+        alphabets=_CHINA,
+        border=(5, 3),
+        bolts=(150, 16, 12),
+    ),
+    "china_green": PlateStyle(
+        name="china_green",
+        size=(480, 140),
+        patterns={"PA EX9999": 3, "PA E99999": 2, "PA 99999E": 1},
+        rows=(Row(70, (43, 90), 9, 40, "green"),),
+        palettes=(
+            Palette((40, 200, 120), BLACK, 4, top=(230, 244, 236)),
+            Palette((60, 205, 120), BLACK),
+        ),
+        alphabets=_CHINA,
+        border=(4, 2.5),
+        bolts=(120, 11, 11),
+        decals=(Decal((136, 55, 164, 85), 1, ground=(225, 235, 225), ink=(40, 90, 170)),),
+    ),
+}

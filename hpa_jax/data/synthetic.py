@@ -1,0 +1,126 @@
+"""Plates rendered on the device: a pure function of a random key.
+
+Everything is painted through an inverse perspective warp: for each pixel of the picture its place
+on the plate is computed, and from that the colour and the two maps, so the maps are exact.
+Places on a plate are in plate heights from the plate's middle.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from hpa_jax.charset import Charset
+from hpa_jax.data import effects, glyphs, paint, warp
+from hpa_jax.data.draws import Draws
+from hpa_jax.data.layouts import Layout, compile_layouts
+from hpa_jax.data.places import Places
+from hpa_jax.data.styles import PlateStyle
+
+
+def make_renderer(
+    styles: Sequence[PlateStyle],
+    charset: Charset,
+    num_characters: int,
+    *,
+    fonts: Sequence[str | Path] = (),
+    image_size: tuple[int, int] = (50, 160),
+    weights: Sequence[float] | None = None,
+    realism: float = 1.0,
+) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    """Makes a renderer of random plates.
+
+    Args:
+      styles: the kinds of plates.
+      charset: the characters; class ids in the maps and labels are its.
+      num_characters: Cp, the most characters a plate may have; shorter ones are padded with void.
+      fonts: see `glyphs.make_atlas`; a plate is written in one of them at random.
+      image_size: height and width of the pictures.
+      weights: how often each style is drawn; None: equally often.
+      realism: scales tilt, crop, dirt, light, blur and noise; 0 gives clean plates from the front.
+
+    Returns:
+      A pure function of one random key, to be vmapped and jitted, that returns one plate in the
+      batch layout without its batch axis: image (H, W, 3) uint8, characters (Cp,) int32, semantic
+      and position (H, W) uint8, has_maps True and weight 1.0.
+
+    Raises:
+      ValueError: a style does not fit the charset or num_characters, or the fonts lack a
+        character.
+    """
+    atlas = glyphs.make_atlas(charset.characters, fonts)
+    distance = jnp.asarray(atlas.distance)
+    layouts, odds = compile_layouts(styles, charset, num_characters, atlas.names, weights)
+    cumulative = jnp.cumsum(jnp.asarray(odds))
+
+    def render(key: jax.Array) -> dict[str, jax.Array]:
+        scene_key, noise_key = jax.random.split(key)
+        draws = Draws(scene_key, 2600, realism)
+        chosen = jnp.searchsorted(cumulative, draws.uniform() * cumulative[-1], side="right")
+        layout = jax.tree.map(lambda table: jnp.asarray(table)[chosen], layouts)
+        characters = _draw_characters(draws, layout)
+
+        grid = warp.pixel_grid(image_size)
+        homography = warp.random_view(draws, layout.half_width, 0.5, tilt=1.0, margin=0.4)
+        x, y = map(paint.settle, warp.transform(homography, *grid))
+        text = _loosen(draws, x, y)
+        slots = Places(layout.boxes, *text)
+        inside = slots.inside()
+        position = jnp.where(inside, slots.index, num_characters)
+        semantic = jnp.where(inside, slots.pick(characters), len(charset))
+
+        pixel = paint.pixel_size(homography, image_size)
+        depth = _ink_depth(draws, distance, layout, characters, slots, text)
+        ink = paint.settle(paint.coverage(depth, pixel))
+        image = paint.plate(draws, layout, ink, x, y, pixel)
+        image = effects.tone(draws, effects.light(draws, image))
+        image = effects.photograph(draws, noise_key, image)
+        return {
+            "image": jnp.round(255 * image.transpose(1, 2, 0)).astype(jnp.uint8),
+            "characters": characters,
+            "semantic": semantic.astype(jnp.uint8),
+            "position": position.astype(jnp.uint8),
+            "has_maps": jnp.array(True),
+            "weight": jnp.float32(1),
+        }
+
+    return render
+
+
+def _draw_characters(draws: Draws, layout: Layout) -> jax.Array:
+    """Class ids (Cp,), void where the pattern has no character."""
+    choice = draws.index(layout.counts, layout.counts.shape)
+    return jnp.take_along_axis(layout.choices, choice[:, None], axis=1)[:, 0]
+
+
+def _loosen(draws: Draws, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Moves and stretches the writing a little on its plate."""
+    text_x = x * (1 + draws.spread(0.06)) + draws.spread(0.06) + draws.spread(0.05) * y
+    return text_x, y * (1 + draws.spread(0.12)) + draws.spread(0.06)
+
+
+def _ink_depth(
+    draws: Draws,
+    distance: jax.Array,
+    layout: Layout,
+    characters: jax.Array,
+    slots: Places,
+    text: tuple[jax.Array, jax.Array],
+) -> jax.Array:
+    """How deep each pixel lies in the strokes of a character or separator, in plate heights."""
+    _, glyphs_per_font, rows, columns = distance.shape
+    choice = jnp.floor(draws.uniform() * layout.font_counts).astype(jnp.int32)
+    font = jnp.take_along_axis(layout.fonts, choice[:, None], axis=1)[:, 0]
+    glyph = font * glyphs_per_font + jnp.minimum(characters, glyphs_per_font - 1)
+    u, v = slots.place()
+    row = jnp.floor(glyphs.PAD + v * glyphs.BOX[0]).astype(jnp.int32)
+    column = jnp.floor(glyphs.PAD + u * glyphs.BOX[1]).astype(jnp.int32)
+    near = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    place = (slots.pick(glyph * rows) + row) * columns + column
+    depth = distance.reshape(-1)[jnp.where(near, place, 0)]
+    depth = jnp.where(near, depth, -1.0) * slots.pick(layout.boxes[:, 3] - layout.boxes[:, 1])
+    for left, top, right, bottom in layout.separators:
+        outside = paint.box_distance(*text, left, top, right, bottom, corner=0.02)
+        depth = jnp.maximum(depth, -outside)
+    return depth + draws.spread(0.014) + draws.up_to(0.005)

@@ -1,0 +1,110 @@
+"""Augmentation: picture and maps move together, and each effect does what it says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hpa_jax.data import effects, warp
+from hpa_jax.data.augment import augment
+
+CLASSES, POSITIONS = 34, 6
+
+
+def run(key, batch, strength=1.0):
+    return jax.device_get(jax.jit(lambda k, b: augment(k, b, CLASSES, strength))(key, batch))
+
+
+def striped_batch(count=8):
+    """Plates whose picture shows the position map: each position in a grey of its own."""
+    position = np.full((count, 50, 160), POSITIONS, np.uint8)
+    for place in range(POSITIONS):
+        position[:, 12:40, 10 + 24 * place : 28 + 24 * place] = place
+    semantic = np.where(position < POSITIONS, position * 3 + 1, CLASSES).astype(np.uint8)
+    return {
+        "image": np.repeat((position * 40)[..., None], 3, axis=3),
+        "characters": np.tile(np.arange(POSITIONS, dtype=np.int32) * 3 + 1, (count, 1)),
+        "semantic": semantic,
+        "position": position,
+        "has_maps": np.ones(count, bool),
+        "weight": np.ones(count, np.float32),
+    }
+
+
+def test_picture_and_maps_move_by_one_homography(monkeypatch):
+    monkeypatch.setattr("hpa_jax.data.augment.EFFECTS", 0.0)  # only the geometry
+    batch = striped_batch()
+    moved = run(jax.random.key(0), batch)
+    assert (moved["position"] != batch["position"]).mean() > 0.05
+    within = np.abs(moved["image"][..., 0].astype(int) - 40 * moved["position"].astype(int)) < 10
+    # Bilinear edges may differ from the nearest neighbour's, insides may not; beyond the picture
+    # its edge repeats, which is background here.
+    assert within.mean() > 0.9
+    expected = np.append(np.arange(POSITIONS) * 3 + 1, CLASSES)[moved["position"]]
+    np.testing.assert_array_equal(moved["semantic"], expected)
+    shifted = np.roll(moved["image"][..., 0].astype(int), 6, axis=2)
+    assert (np.abs(shifted - 40 * moved["position"].astype(int)) < 10).mean() < within.mean() - 0.1
+
+
+def test_rows_without_maps_keep_background_and_the_rest_is_untouched():
+    batch = striped_batch(2)
+    batch["semantic"][1], batch["position"][1] = CLASSES, POSITIONS
+    batch["has_maps"][1] = False
+    out = run(jax.random.key(1), batch)
+    assert (out["semantic"][1] == CLASSES).all() and (out["position"][1] == POSITIONS).all()
+    again = run(jax.random.key(1), batch)
+    jax.tree.map(np.testing.assert_array_equal, out, again)
+    assert not np.array_equal(out["image"][0], out["image"][1])
+    for key in ("characters", "has_maps", "weight"):
+        np.testing.assert_array_equal(out[key], batch[key])
+    assert {k: (v.shape, v.dtype) for k, v in out.items()} == {
+        k: (v.shape, v.dtype) for k, v in batch.items()
+    }
+
+
+def test_strength_nought_changes_nothing():
+    batch = striped_batch(2)
+    out = run(jax.random.key(2), batch, strength=0.0)
+    np.testing.assert_array_equal(out["position"], batch["position"])
+    assert np.abs(out["image"].astype(int) - batch["image"].astype(int)).max() <= 1
+
+
+def test_homography_inverse_and_points():
+    h = jnp.array([[1.0, 0.2, 0.1], [-0.1, 0.9, 0.3], [0.05, -0.02, 1.0]])
+    np.testing.assert_allclose(warp.inverse(h) @ h, np.eye(3), atol=1e-6)
+    x, y = warp.transform(h, jnp.array(0.5), jnp.array(-0.25))
+    there = h @ jnp.array([0.5, -0.25, 1.0])
+    np.testing.assert_allclose([x, y], there[:2] / there[2], rtol=1e-6)
+
+
+def test_view_shows_the_whole_rectangle_and_its_margins():
+    margins = jnp.array([0.1, 0.2, 0.1, 0.2])
+    h = warp.view(1.5, 0.5, jnp.zeros(3), jnp.zeros(()), jnp.array(5.0), margins)
+    x, y = warp.transform(h, jnp.array([0.0, 1.0]), jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(x, [-1.8, 1.8], rtol=1e-5)
+    np.testing.assert_allclose(y, [-0.7, 0.7], rtol=1e-5)
+
+
+def test_sampling_at_the_pixels_gives_them_back():
+    image = jax.random.uniform(jax.random.key(0), (3, 5, 8))
+    x, y = warp.pixel_grid((5, 8))
+    np.testing.assert_allclose(warp.sample(image, x, y), image, atol=1e-5)
+    labels = jnp.arange(40).reshape(5, 8)
+    np.testing.assert_array_equal(warp.sample_nearest(labels, x, y, outside=99), labels)
+    assert (warp.sample_nearest(labels, x + 1, y, outside=99) == 99).all()
+
+
+def test_jpeg_rounds_blocks_and_leaves_fine_pictures_alone():
+    image = jax.random.uniform(jax.random.key(0), (3, 50, 160))
+    np.testing.assert_allclose(effects.jpeg(image, 0.0), image, atol=1e-3)
+    coarse = effects.jpeg(image, 50.0)
+    grey = np.tensordot(effects.LUMA, coarse, 1)[:48].reshape(6, 8, 20, 8)
+    assert grey.std(axis=(1, 3)).max() < 0.02, "at the coarsest, each block is one grey"
+
+
+def test_sensor_noise_has_the_asked_deviation_and_independent_colours():
+    noise = effects.sensor_noise(jax.random.key(0), (200, 200), 0.1, 0.0)
+    assert float(noise.std()) == pytest.approx(0.1, rel=0.03)
+    assert float(noise.mean()) == pytest.approx(0, abs=0.002)
+    coloured = effects.sensor_noise(jax.random.key(0), (200, 200), 0.1, 1.0)
+    assert float((coloured - noise).std()) > 0.03

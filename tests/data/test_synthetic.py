@@ -1,0 +1,188 @@
+"""Rendered plates: what they say, and that their maps lie on what is drawn."""
+
+import dataclasses
+import re
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from hpa_jax.charset import CHINA, DIGITS, GREECE, LETTERS, TAIWAN, Charset
+from hpa_jax.data import synthetic
+from hpa_jax.data.styles import STYLES, Palette
+
+TAIWANESE = [style for name, style in STYLES.items() if name.startswith("taiwan")]
+
+
+BLACK_ON_WHITE = (Palette((255, 255, 255), (0, 0, 0)),)
+
+
+def render(styles, charset=TAIWAN, num_characters=7, count=48, only=None, **options):
+    """A batch of plates, or one of its arrays (which leaves the rest uncompiled: much faster)."""
+    plate = jax.vmap(synthetic.make_renderer(styles, charset, num_characters, **options))
+    compiled = jax.jit(lambda keys: plate(keys)[only] if only else plate(keys))
+    return jax.device_get(compiled(jax.random.split(jax.random.key(0), count)))
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    """A compiled renderer of 48 Taiwanese plates of all kinds, with all effects."""
+    plate = jax.jit(jax.vmap(synthetic.make_renderer(TAIWANESE, TAIWAN, 7)))
+    return lambda seed: jax.device_get(plate(jax.random.split(jax.random.key(seed), 48)))
+
+
+@pytest.fixture(scope="module")
+def real(renderer):
+    return renderer(0)
+
+
+def matches(style, text: str) -> bool:
+    """Whether a text is one that a style's patterns allow."""
+    for pattern in style.patterns:
+        symbols = [symbol for symbol in pattern if symbol not in "-· /"]
+        if re.fullmatch("".join(f"[{style.alphabets[symbol]}]" for symbol in symbols), text):
+            return True
+    return False
+
+
+def test_batch_layout(real):
+    shapes = {key: (value.shape, value.dtype.name) for key, value in real.items()}
+    assert shapes == {
+        "image": ((48, 50, 160, 3), "uint8"),
+        "characters": ((48, 7), "int32"),
+        "semantic": ((48, 50, 160), "uint8"),
+        "position": ((48, 50, 160), "uint8"),
+        "has_maps": ((48,), "bool"),
+        "weight": ((48,), "float32"),
+    }
+    assert real["has_maps"].all() and (real["weight"] == 1).all()
+
+
+def test_a_key_decides_the_plate(real, renderer):
+    jax.tree.map(np.testing.assert_array_equal, real, renderer(0))
+    other = renderer(1)
+    for i in range(48):
+        assert not np.array_equal(real["image"][i], other["image"][i])
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_texts_follow_the_patterns_and_short_ones_end_in_void(name, glyph_folder):
+    charset = CHINA if name.startswith("china") else GREECE if name == "greece" else TAIWAN
+    fonts = [glyph_folder] if charset is CHINA else []
+    characters = render([STYLES[name]], charset, 8, fonts=fonts, only="characters")
+    texts = [charset.decode(ids) for ids in characters]
+    assert all(matches(STYLES[name], text) for text in texts)
+    assert len(set(texts)) > 40
+    for text, ids in zip(texts, characters, strict=True):
+        np.testing.assert_array_equal(charset.encode(text, 8), ids)
+
+
+@pytest.fixture(scope="module")
+def glyph_folder(tmp_path_factory):
+    """A glyph folder in which every province is a bar."""
+    folder = tmp_path_factory.mktemp("glyphs")
+    for character in CHINA.characters:
+        image = Image.new("L", (20, 40), 255)
+        ImageDraw.Draw(image).rectangle((2, 2, 17, 37), fill=0)
+        image.save(folder / f"140_{character}.png")
+    return folder
+
+
+def test_maps_agree_with_the_characters_and_each_other(real):
+    for characters, semantic, position in zip(
+        real["characters"], real["semantic"], real["position"], strict=True
+    ):
+        used = characters != TAIWAN.void
+        assert set(np.unique(position)) - {7} <= set(np.flatnonzero(used))
+        expected = np.append(characters, len(TAIWAN))[position]
+        np.testing.assert_array_equal(semantic, expected)
+    shown = [len(set(np.unique(p)) - {7}) for p in real["position"]]
+    assert np.mean(np.equal(shown, (real["characters"] != TAIWAN.void).sum(axis=1))) > 0.9
+
+
+@pytest.mark.parametrize(("name", "realism"), [("taiwan_new", 0.4), ("taiwan_two_row", 0.0)])
+def test_ink_lies_in_the_boxes(name, realism):
+    """All dark pixels of a plain plate, but for its dash, are in boxes; each box has some."""
+    style = dataclasses.replace(
+        STYLES[name],
+        palettes=BLACK_ON_WHITE,
+        patterns={pattern.replace("-", " "): 1 for pattern in STYLES[name].patterns},
+    )
+    batch = render([style], count=16, realism=realism)
+    for image, position in zip(batch["image"], batch["position"], strict=True):
+        core = np.s_[8:-8, 8:-8] if realism else np.s_[3:-3, 3:-3]
+        grey, position = image.mean(axis=2)[core], position[core]
+        in_boxes = position < 7
+        if realism == 0:
+            assert grey[~in_boxes].min() > 90, "ink outside the boxes"
+            for place in np.unique(position[in_boxes]):
+                assert grey[position == place].min() < 90, "a box without ink"
+        else:
+            assert grey[in_boxes].mean() < grey[~in_boxes].mean()
+
+
+def test_the_glyph_in_a_box_is_its_character():
+    """With no warp, the picture in each box is the one that another plate has for the character."""
+    style = dataclasses.replace(STYLES["taiwan_new"], palettes=BLACK_ON_WHITE)
+    batch = render([style], count=64, realism=0.0, fonts=["gothic"])
+    seen = {}
+    for image, characters, position in zip(
+        batch["image"], batch["characters"], batch["position"], strict=True
+    ):
+        rows, columns = np.nonzero(position == 1)
+        if (characters == TAIWAN.void).any():
+            continue
+        ink = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].mean(axis=2)
+        seen.setdefault(int(characters[1]), []).append(ink)
+    repeated = {k: v for k, v in seen.items() if len(v) > 1}
+    assert len(repeated) > 5
+    for character, pictures in repeated.items():
+        others = [v[0] for k, v in seen.items() if k != character]
+        own = np.abs(pictures[0] - pictures[1]).mean()
+        assert own < min(np.abs(pictures[0] - other).mean() for other in others)
+
+
+def test_two_rows_are_in_reading_order():
+    positions = render([STYLES["taiwan_two_row"]], count=16, realism=0.0, only="position")
+    for position in positions:
+        places = np.unique(position[position < 7])
+        centres = [np.argwhere(position == i).mean(axis=0) for i in places]
+        assert len(centres) >= 5
+        order = sorted(range(len(centres)), key=lambda i: (centres[i][0] > 25, centres[i][1]))
+        assert order == list(range(len(centres)))
+        assert centres[0][0] < 25 < centres[-1][0]
+
+
+def test_pictures_are_varied_and_mostly_readable_in_contrast(real):
+    grey = real["image"].mean(axis=3)
+    assert grey.mean(axis=(1, 2)).std() > 20
+    contrast = [np.ptp(np.percentile(g, [3, 97])) for g in grey]
+    assert np.mean(np.array(contrast) > 40) > 0.9
+
+
+def test_weights_choose_the_styles():
+    styles = [STYLES["taiwan_old"], STYLES["taiwan_new"]]
+    characters = render(styles, weights=[1, 0], only="characters")
+    assert all(len(TAIWAN.decode(ids)) == 6 for ids in characters)
+
+
+@pytest.mark.parametrize(
+    ("styles", "charset", "num_characters", "options", "message"),
+    [
+        (["taiwan_new"], TAIWAN, 6, {}, "'taiwan_new'.*'AAA-9999' has 7.*num_characters is 6"),
+        (["greece"], TAIWAN, 7, {}, "'greece'.*'IO' are not in the charset"),
+        ([], TAIWAN, 7, {}, "at least one"),
+        (["greece"], GREECE, 7, {"weights": [1, 2]}, "weights: 1 numbers"),
+        (["greece"], Charset(DIGITS + LETTERS + "IO皖"), 7, {}, "皖"),
+    ],
+)
+def test_what_does_not_fit_is_refused(styles, charset, num_characters, options, message):
+    with pytest.raises(ValueError, match=message):
+        synthetic.make_renderer([STYLES[s] for s in styles], charset, num_characters, **options)
+
+
+def test_unknown_symbol_in_a_pattern_is_refused():
+    style = dataclasses.replace(STYLES["taiwan_new"], patterns={"AAA-99?": 1})
+    with pytest.raises(ValueError, match=r"'taiwan_new': '\?' in 'AAA-99\?'"):
+        synthetic.make_renderer([style], TAIWAN, 7)
