@@ -1,0 +1,150 @@
+"""AOLP, Application-Oriented License Plate (Hsu, Chen and Chung 2013): 2,049 Taiwanese plates.
+
+Two layouts are read. The official one, each archive unpacked, its folder often doubled:
+    Subset_AC/[Subset_AC/]Image/1.jpg
+    Subset_AC/[Subset_AC/]groundtruth_localization/1.txt    x1, y1, x2, y2, one a line
+    Subset_AC/[Subset_AC/]groundtruth_recognition/1.txt     one character a line
+and that of the HPA authors' release (VIM-LPR), crops with class ids:
+    AC/image/AC_1.png   AC/char/AC_1.txt
+
+Splits: `ac`, `rp`, `le582` and `le175`. The official LE has 757 images; the paper tests on 582 of
+them (as do Zhuang et al. 2018) and nobody has published which. `le582` is a fixed random choice,
+`le175` the rest: test on `le582` for a figure of the paper's size, on both for the whole subset.
+Second plates of an image (`1_2.txt`) are kept apart as `ac_second` and so on.
+"""
+
+import os
+import pathlib
+import random
+from collections.abc import Iterator
+
+from hpa_jax import charset
+from hpa_jax.data import files
+from hpa_jax.data.plate import DataError, OnBad, Plate, make_box, normalise_text, stop
+
+EXPECTED = {"ac": 681, "le582": 582, "le175": 175, "rp": 611}
+SUBSETS = ("ac", "le", "rp")
+PAPER_LE = 582
+CLASSES = charset.TAIWAN.characters  # class ids in VIM-LPR's files
+
+
+def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
+    """Yields the plates of an AOLP tree, subset by subset.
+
+    Args:
+      root: the folder with Subset_AC, Subset_LE and Subset_RP (or AC, LE and RP), or one nearby.
+      on_bad: what to do with each file that cannot be used; raises unless told otherwise.
+
+    Raises:
+      DataError: no AOLP tree there.
+    """
+    root = files.locate(
+        root,
+        lambda folder: any(_subset(child) for child in files.subfolders(folder)),
+        "AOLP folders Subset_AC, Subset_LE, Subset_RP (the inner archives unpacked too) or AC, LE, "
+        "RP with image/ and char/",
+    )
+    for outer in files.subfolders(root):
+        subset, inner = _subset(outer) or (None, None)
+        if subset:
+            yield from (_official if _part(inner, "Image", official=True) else _vim_lpr)(
+                inner, subset, on_bad
+            )
+
+
+def _subset(folder: pathlib.Path) -> tuple[str, pathlib.Path] | None:
+    """Returns the subset's name and the folder that holds its images, if `folder` is a subset."""
+    name = folder.name.lower().removeprefix("subset_")
+    if name not in SUBSETS:
+        return None
+    for _ in range(3):  # Subset_AC/Subset_AC/Subset_AC has been seen
+        if _part(folder, "image") and (
+            _part(folder, "groundtruth_recognition") or _part(folder, "char")
+        ):
+            return name, folder
+        doubled = [c for c in files.subfolders(folder) if c.name.lower() == folder.name.lower()]
+        if not doubled:
+            return None
+        folder = doubled[0]
+    return None
+
+
+def _part(folder: pathlib.Path, name: str, official: bool = False) -> pathlib.Path | None:
+    """Returns a folder's part by its name in any case; with `official`, only in that layout."""
+    parts = {child.name.lower(): child for child in files.subfolders(folder)}
+    if official and "groundtruth_recognition" not in parts:
+        return None
+    return parts.get(name.lower())
+
+
+def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plate]:
+    images = {pathlib.PurePath(n).stem: n for n in files.image_names(_part(folder, "image"))}
+    texts = _part(folder, "groundtruth_recognition")
+    boxes = _part(folder, "groundtruth_localization")
+    if boxes is None:
+        raise DataError(folder, "has no groundtruth_localization folder beside Image")
+    splits = _splits(subset, list(images))
+    for stem, name in images.items():
+        for label, split in ((stem, splits[stem]), (f"{stem}_2", f"{subset}_second")):
+            if label != stem and (label in images or not (boxes / f"{label}.txt").exists()):
+                continue
+            try:
+                path = boxes / f"{label}.txt"
+                box = make_box(files.numbers(files.read_text(path), path), path)
+                second_unread = label != stem and not (texts / f"{label}.txt").exists()
+                text = "" if second_unread else _text(texts / f"{label}.txt")
+                path = _part(folder, "image") / name
+                yield Plate(path, f"{subset.upper()}/{label}", split, text, box)
+            except DataError as error:
+                on_bad(error)
+    _check_orphans(texts, images, on_bad)
+
+
+def _text(path: pathlib.Path) -> str:
+    lines = files.read_text(path).split()
+    text = normalise_text("".join(lines))
+    if not 1 <= len(text) <= 8:
+        raise DataError(path, f"{text[:40]!r} is no plate's text: one character a line, 4 to 6")
+    return text
+
+
+def _vim_lpr(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plate]:
+    image_folder, labels = _part(folder, "image"), _part(folder, "char")
+    images = {pathlib.PurePath(n).stem: n for n in files.image_names(image_folder)}
+    splits = _splits(subset, list(images))
+    for stem, name in images.items():
+        try:
+            text = decode_ids(files.read_text(labels / f"{stem}.txt"), labels / f"{stem}.txt")
+            yield Plate(image_folder / name, f"{subset.upper()}/{stem}", splits[stem], text)
+        except DataError as error:
+            on_bad(error)
+    _check_orphans(labels, images, on_bad)
+
+
+def decode_ids(label: str, source: object) -> str:
+    """Returns the text of a VIM-LPR label: class ids, one a line.
+
+    Raises:
+      DataError: not one to eight whole numbers from 0 to 33.
+    """
+    words = label.split()
+    valid = all(w.isascii() and w.isdigit() and int(w[:4]) < len(CLASSES) for w in words)
+    if not valid or not 1 <= len(words) <= 8:
+        raise DataError(
+            source, f"{label[:40]!r} should be class ids from 0 to {len(CLASSES) - 1}, one a line"
+        )
+    return "".join(CLASSES[int(word)] for word in words)
+
+
+def _splits(subset: str, stems: list[str]) -> dict[str, str]:
+    """Returns each image's split; LE is divided into the paper's number and the rest."""
+    if subset != "le":
+        return dict.fromkeys(stems, subset)
+    chosen = set(random.Random(0).sample(sorted(stems), min(PAPER_LE, len(stems))))
+    return {stem: "le582" if stem in chosen else "le175" for stem in stems}
+
+
+def _check_orphans(labels: pathlib.Path, images: dict[str, str], on_bad: OnBad) -> None:
+    for path in sorted(labels.glob("*.txt")):
+        if path.stem not in images and path.stem.removesuffix("_2") not in images:
+            on_bad(DataError(path, "labels an image that is not there"))

@@ -1,0 +1,61 @@
+"""Character boxes of a plate whose corners are known, from the geometry of its style.
+
+For data without character boxes whose owner wants LS and LP (paper, equation 1) all the same. On
+rendered plates, whose writing is set as loosely as on real ones, estimated and true boxes have an
+intersection over union of 0.77 to 0.79 on average, and of 0.61 to 0.65 at the worst tenth
+(taiwan_old, china_blue, china_green, china_yellow_two_row; tests/data/test_boxes.py measures it).
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from hpa_jax.data import crops, layouts
+from hpa_jax.data.plate import Corners, Plate, box_corners
+from hpa_jax.data.styles import PlateStyle
+
+
+def estimate_characters(
+    style: PlateStyle, text: str, corners: Corners
+) -> tuple[Corners, ...] | None:
+    """Returns each character's corners in the photograph, or None if the style has no such text.
+
+    Args:
+      style: the kind of plate.
+      text: its characters in reading order.
+      corners: the plate's corners in the photograph, clockwise from left-top.
+    """
+    pattern = match_pattern(style, text)
+    if pattern is None:
+        return None
+    _, boxes, _, _ = layouts.place(style, pattern)
+    plate = crops.homography(box_corners((0, 0, *style.size)), corners)
+    moved = crops.transform(plate, np.array([box_corners(box) for box in boxes], np.float64))
+    return tuple(tuple(map(tuple, character)) for character in moved.tolist())
+
+
+def match_pattern(style: PlateStyle, text: str) -> str | None:
+    """Returns the most frequent pattern of a style that can write a text, or None."""
+
+    def writes(pattern: str) -> bool:
+        symbols = [s for s in pattern if s not in layouts.SEPARATORS + "/"]
+        return len(symbols) == len(text) and all(
+            character in style.alphabets[symbol]
+            for symbol, character in zip(symbols, text, strict=True)
+        )
+
+    return max(filter(writes, style.patterns), key=style.patterns.get, default=None)
+
+
+def add_characters(plates: Iterable[Plate], styles: Sequence[PlateStyle]) -> Iterator[Plate]:
+    """Estimates the character boxes that plates lack, by the first style that has their text.
+
+    Plates that have character boxes, have no corners or fit no style pass unchanged.
+    """
+    for plate in plates:
+        characters = None
+        if plate.corners and not plate.characters:
+            found = (estimate_characters(style, plate.text, plate.corners) for style in styles)
+            characters = next(filter(None, found), None)
+        yield dataclasses.replace(plate, characters=characters) if characters else plate

@@ -1,0 +1,67 @@
+"""CLPD, Chinese License Plate Dataset (Zhang et al. 2020): 1,200 photographs, 31 provinces.
+
+Layout: CLPD.csv (GBK or UTF-8) with the header path,x1,y1,x2,y2,x3,y3,x4,y4,label beside the
+folder CLPD_1200/ that its paths name. The points are left-top, right-top, right-bottom,
+left-bottom. New-energy plates have eight characters; partly hidden ones show fewer than seven.
+
+One split, `test`: the paper trains on CCPD base only and tests on all of CLPD.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterator
+
+from hpa_jax.data import files
+from hpa_jax.data.plate import (
+    DataError,
+    OnBad,
+    Plate,
+    hull,
+    make_corners,
+    normalise_text,
+    stop,
+)
+
+EXPECTED = {"test": 1200}
+POINTS = ("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")
+COLUMNS = ("path", *POINTS, "label")
+
+
+def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
+    """Yields the plates of CLPD.
+
+    Args:
+      root: the folder with CLPD.csv and CLPD_1200/, or one nearby.
+      on_bad: what to do with each row that cannot be used; raises unless told otherwise.
+
+    Raises:
+      DataError: no CLPD.csv there.
+    """
+    root = files.locate(root, lambda folder: _table(folder) is not None, "file CLPD.csv")
+    for where, row in files.read_table(_table(root), COLUMNS, on_bad):
+        try:
+            yield parse_row(row, root, where)
+        except DataError as error:
+            on_bad(error)
+
+
+def parse_row(row: dict[str, str], root: pathlib.Path, where: str) -> Plate:
+    """Returns the plate that a row of CLPD.csv describes.
+
+    Raises:
+      DataError: a cell cannot be read, or the corners are no plate's.
+    """
+    values = files.numbers(" ".join(row[name] for name in POINTS), where)
+    if len(values) != 8:
+        raise DataError(where, f"{', '.join(POINTS)} should be eight numbers, not {values}")
+    corners = make_corners(list(zip(values[::2], values[1::2], strict=True)), where)
+    text = normalise_text(row["label"])
+    if not 1 <= len(text) <= 8 or not row["path"]:
+        raise DataError(where, f"path {row['path']!r} or label {row['label']!r} cannot be right")
+    path = root / row["path"].replace("\\", "/")
+    return Plate(path, row["path"], "test", text, hull(corners), corners)
+
+
+def _table(folder: pathlib.Path) -> pathlib.Path | None:
+    tables = sorted(folder.glob("*.[cC][sS][vV]"))
+    return next((table for table in tables if "clpd" in table.name.lower()), None)

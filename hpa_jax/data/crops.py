@@ -1,0 +1,126 @@
+"""Cutting a plate out of its photograph, with margin, upright or rectified."""
+
+import dataclasses
+import math
+
+import numpy as np
+from PIL import Image
+
+from hpa_jax.data.plate import Box, Corners, DataError, Plate, box_corners
+
+# A crop keeps at most this many pixels of plate in both directions: half again what networks see,
+# so that augmentation may zoom, and no more, so that the prepared set stays small.
+MAX_WIDTH, MAX_HEIGHT = 240, 75
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """A plate and its surroundings.
+
+    Attributes:
+      image: RGB.
+      box: the plate's box in it, in pixels.
+      characters: float32 (n, 4, 2), the characters' corners in it; n is 0 where they are unknown.
+    """
+
+    image: Image.Image
+    box: Box
+    characters: np.ndarray
+
+
+def crop_plate(photograph: Image.Image, plate: Plate, rectify: bool, margin: float) -> Crop:
+    """Cuts a plate out of its photograph.
+
+    Args:
+      photograph: RGB.
+      plate: its geometry says where.
+      rectify: warps the plate's corners to a rectangle; otherwise its upright box is cut out.
+      margin: how much of the surroundings stays, as a share of the plate's size on each side.
+
+    Raises:
+      DataError: the box lies outside the image, or there are no corners to rectify by.
+    """
+    width, height = photograph.size
+    box = plate.box or (0.0, 0.0, float(width), float(height))
+    inside = _clip(box, width, height)
+    if inside is None or _area(inside) < 0.5 * _area(box):
+        raise DataError(
+            plate.name, f"its box {tuple(box)} lies outside its image of {width}×{height} pixels"
+        )
+    characters = np.array(plate.characters, np.float32).reshape(-1, 4, 2)
+    if not rectify:
+        return _upright(photograph, inside, characters, margin)
+    if plate.corners is None:
+        raise DataError(plate.name, "cannot be rectified: its corners are unknown")
+    return _rectified(photograph, plate.corners, characters, margin)
+
+
+def _upright(image: Image.Image, box: Box, characters: np.ndarray, margin: float) -> Crop:
+    x1, y1, x2, y2 = box
+    dx, dy = margin * (x2 - x1), margin * (y2 - y1)
+    region = _clip((x1 - dx, y1 - dy, x2 + dx, y2 + dy), *image.size)
+    left, top = math.floor(region[0]), math.floor(region[1])
+    right, bottom = math.ceil(region[2]), math.ceil(region[3])
+    scale = min(1.0, max(MAX_WIDTH / (x2 - x1), MAX_HEIGHT / (y2 - y1)))
+    size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
+    # Rounding the size scales both directions a little differently.
+    scales = np.array([size[0] / (right - left), size[1] / (bottom - top)], np.float32)
+    cut = image.crop((left, top, right, bottom))
+    if cut.size != size:
+        cut = cut.resize(size, Image.Resampling.BICUBIC)
+    moved = (np.array(box, np.float32).reshape(2, 2) - (left, top)) * scales
+    return Crop(cut, tuple(map(float, moved.ravel())), (characters - (left, top)) * scales)
+
+
+def _rectified(image: Image.Image, corners: Corners, characters: np.ndarray, margin: float) -> Crop:
+    left_top, right_top, right_bottom, left_bottom = corners
+    width = max(math.dist(left_top, right_top), math.dist(left_bottom, right_bottom))
+    height = max(math.dist(left_top, left_bottom), math.dist(right_top, right_bottom))
+    # Slanted sides make a plate look taller than it is, never wider: sizes need no finer estimate,
+    # since networks see one size only.
+    scale = min(1.0, max(MAX_WIDTH / width, MAX_HEIGHT / height))
+    dx, dy = round(margin * width), round(margin * height)
+    box = (dx, dy, dx + max(2, round(width)), dy + max(2, round(height)))
+    to_photograph = homography(box_corners(box), corners)
+    canvas = box[2] + dx, box[3] + dy
+    # Pillow maps pixel centres, and adds the half pixel itself.
+    cut = image.transform(
+        canvas,
+        Image.Transform.PERSPECTIVE,
+        (to_photograph / to_photograph[2, 2]).ravel()[:8],
+        Image.Resampling.BICUBIC,
+    )
+    size = max(1, round(scale * canvas[0])), max(1, round(scale * canvas[1]))
+    scales = np.array([size[0] / canvas[0], size[1] / canvas[1]], np.float32)
+    if cut.size != size:
+        cut = cut.resize(size, Image.Resampling.BICUBIC)
+    moved = (np.array(box, np.float32).reshape(2, 2) * scales).ravel()
+    moved_characters = transform(np.linalg.inv(to_photograph), characters) * scales
+    return Crop(cut, tuple(map(float, moved)), moved_characters.astype(np.float32))
+
+
+def homography(source: Corners, target: Corners) -> np.ndarray:
+    """Returns the 3×3 homography that takes four points to four others."""
+    rows, values = [], []
+    for (x, y), (u, v) in zip(source, target, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    solution = np.linalg.solve(np.array(rows, np.float64), np.array(values, np.float64))
+    return np.append(solution, 1.0).reshape(3, 3)
+
+
+def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Moves points (..., 2) by a 3×3 homography."""
+    moved = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1) @ matrix.T
+    return moved[..., :2] / moved[..., 2:]
+
+
+def _clip(box: Box, width: float, height: float) -> Box | None:
+    x1, y1, x2, y2 = box
+    x1, x2 = max(x1, 0.0), min(x2, float(width))
+    y1, y2 = max(y1, 0.0), min(y2, float(height))
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])

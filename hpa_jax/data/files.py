@@ -1,0 +1,146 @@
+"""Finding a data set's folder, and reading its small text files."""
+
+import csv
+import io
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+from hpa_jax.data.images import SUFFIXES
+from hpa_jax.data.plate import DataError, OnBad, stop
+
+ENCODINGS = ("utf-8-sig", "gbk", "gb18030")  # strictest first; spreadsheets in China write GBK
+MAX_LABEL_BYTES = 256 * 2**20
+
+
+def locate(
+    root: str | os.PathLike,
+    is_root: Callable[[pathlib.Path], bool],
+    expected: str,
+    above: int = 2,
+) -> pathlib.Path:
+    """Returns the folder that holds a data set: `root`, or nearby if `root` is a little off.
+
+    Looks up to three levels below `root` (archives often unpack into doubled folders), then some
+    levels above.
+
+    Args:
+      root: the folder that the user names.
+      is_root: whether a folder is the one that is wanted.
+      expected: what that folder looks like, for the error.
+      above: how many levels above to look; 0 where anything might fit.
+
+    Raises:
+      DataError: there is no such folder, it is empty, or none or several nearby fit.
+    """
+    root = pathlib.Path(root).absolute()
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataError(root, f"{what}; expected a folder with {expected}")
+    level = [root]
+    for _ in range(4):
+        found = [folder for folder in level if is_root(folder)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(str(folder.relative_to(root)) for folder in found[:5])
+            raise DataError(root, f"several folders could be meant: {names}. Name one of them")
+        level = [child for folder in level for child in subfolders(folder)]
+    for folder in list(root.parents)[:above]:
+        if is_root(folder):
+            return folder
+    entries = sorted(entry.name[:40] for entry in root.iterdir())
+    listing = ", ".join(entries[:8]) + (", …" if len(entries) > 8 else "")
+    raise DataError(root, f"has no {expected}; it holds {listing or 'nothing'}")
+
+
+def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folders in a folder, sorted, without hidden ones."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
+    return [folder / name for name in sorted(names)]
+
+
+def image_names(folder: pathlib.Path) -> list[str]:
+    """Returns the names of the images in a folder, sorted, numbers by value.
+
+    Everything else (Thumbs.db, .DS_Store, text files) is no image and is left out.
+    """
+    with os.scandir(folder) as entries:
+        names = [
+            e.name
+            for e in entries
+            if pathlib.PurePath(e.name).suffix.lower() in SUFFIXES and not e.name.startswith(".")
+        ]
+    return sorted(names, key=natural_key)
+
+
+def natural_key(name: str) -> tuple:
+    """A sort key that puts 2.jpg before 10.jpg."""
+    stem = pathlib.PurePath(name).stem
+    plain = stem.isascii() and stem.isdigit()
+    return (0, int(stem[:18]), name) if plain else (1, 0, name)
+
+
+def read_text(path: pathlib.Path) -> str:
+    """Returns a text file, whatever of UTF-8, GBK and GB 18030 it is written in.
+
+    Raises:
+      DataError: the file is missing, binary or in another encoding.
+    """
+    try:
+        if path.stat().st_size > MAX_LABEL_BYTES:
+            raise DataError(path, "is too large for a label file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    if b"\0" in data:
+        raise DataError(path, "is not a text file (it holds zero bytes); save it as UTF-8")
+    for encoding in ENCODINGS:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise DataError(path, "is neither UTF-8 nor GBK text; save it as UTF-8")
+
+
+def read_table(
+    path: pathlib.Path, columns: tuple[str, ...], on_bad: OnBad = stop
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields (where, row) for each row of a CSV with a header; `where` is "file, line N".
+
+    Rows with more or fewer fields than the header go to `on_bad`.
+
+    Raises:
+      DataError: the file cannot be read, is no CSV, or its header lacks one of `columns`.
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        missing = [name for name in columns if name not in header]
+        if missing:
+            found = ",".join(header)[:200]
+            raise DataError(path, f"has no column {', '.join(missing)}; its header is {found!r}")
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            if not any(map(str.strip, row)):
+                continue  # an empty line says nothing
+            if len(row) == len(header):
+                yield where, dict(zip(header, map(str.strip, row), strict=True))
+            else:
+                problem = f"has {len(row)} fields, the header {len(header)}; quote commas"
+                on_bad(DataError(where, problem))
+    except csv.Error as error:
+        raise DataError(path, f"is not a CSV file: {error} in line {reader.line_num}") from error
+
+
+def numbers(text: str, source: object) -> list[float]:
+    """Returns the numbers in a text, separated by spaces, commas or line ends.
+
+    Raises:
+      DataError: something in it is not a number.
+    """
+    try:
+        return [float(word) for word in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise DataError(source, f"{text[:60]!r} should be numbers") from error

@@ -1,0 +1,125 @@
+"""Any folder of photographs, labelled by a CSV or by the files' own names.
+
+The CSV has a header and at least the columns file and text; these are read too where they exist:
+    split               a word; "train" if there is none
+    x1, y1, x2, y2      the plate's box in pixels
+    corners             the plate's corners "x,y;x,y;x,y;x,y", clockwise from any of them
+    character_boxes     one "x1,y1,x2,y2" for each character, joined by ";"
+Empty cells mean unknown; a plate without box or corners fills its image.
+
+Without a CSV, a file's name up to the first underscore is its text (AB-1234_3.jpg), and the
+folder it lies in, just below the root, its split.
+"""
+
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+
+from hpa_jax.data import files
+from hpa_jax.data.plate import (
+    Corners,
+    DataError,
+    OnBad,
+    Plate,
+    box_corners,
+    hull,
+    make_box,
+    make_corners,
+    normalise_text,
+    stop,
+)
+
+COLUMNS = ("file", "text")
+
+
+def read(
+    root: str | os.PathLike, table: str | None = None, on_bad: OnBad = stop
+) -> Iterator[Plate]:
+    """Yields the plates of a folder.
+
+    Args:
+      root: the folder.
+      table: name of the CSV in it; if not given, labels.csv or the only CSV, or none.
+      on_bad: what to do with each row or file that cannot be used; raises unless told otherwise.
+
+    Raises:
+      DataError: no such folder, or neither a CSV nor an image in it.
+    """
+    if table is not None:
+        root = files.locate(root, lambda f: (f / table).is_file(), f"file {table}", above=0)
+        return read_table(root / table, on_bad)
+    root = files.locate(
+        root,
+        lambda f: any(f.glob("*.csv")) or bool(files.image_names(f)) or _has_split_folders(f),
+        "CSV with the columns file,text, and no images",
+        above=0,
+    )
+    tables = sorted(root.glob("*.csv"))
+    if len(tables) > 1 and root / "labels.csv" not in tables:
+        names = ", ".join(t.name for t in tables)
+        raise DataError(root, f"has several CSVs: {names}. Say which, or call it labels.csv")
+    if tables:
+        return read_table(root / "labels.csv" if len(tables) > 1 else tables[0], on_bad)
+    return _read_names(root, on_bad)
+
+
+def read_table(path: pathlib.Path, on_bad: OnBad = stop) -> Iterator[Plate]:
+    """Yields the plates of a CSV; `file` is relative to the CSV's folder."""
+    for where, row in files.read_table(path, COLUMNS, on_bad):
+        try:
+            yield parse_row(row, path.parent, where)
+        except DataError as error:
+            on_bad(error)
+
+
+def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
+    """Returns the plate that a CSV row describes.
+
+    Raises:
+      DataError: a cell cannot be read, or contradicts another.
+    """
+    text = normalise_text(row["text"])
+    if not row["file"] or not text:
+        raise DataError(where, "file and text must not be empty")
+    split = row.get("split") or "train"
+    cells = [row.get(name, "") for name in ("x1", "y1", "x2", "y2")]
+    box = make_box(files.numbers(" ".join(cells), where), where) if any(cells) else None
+    corners = parse_corners(row["corners"], where) if row.get("corners") else None
+    if corners and box is None:
+        box = hull(corners)
+    characters = ()
+    if row.get("character_boxes"):
+        boxes = row["character_boxes"].rstrip(";").split(";")
+        characters = tuple(box_corners(make_box(files.numbers(b, where), where)) for b in boxes)
+    if characters and len(characters) != len(text):
+        raise DataError(
+            where, f"{len(characters)} character_boxes for the {len(text)} characters of {text!r}"
+        )
+    path = folder / row["file"].replace("\\", "/")
+    return Plate(path, row["file"], split, text, box, corners, characters)
+
+
+def parse_corners(text: str, where: object) -> Corners:
+    """Returns four clockwise corners, started anew at the one nearest their box's left-top."""
+    points = [tuple(files.numbers(point, where)) for point in text.rstrip(";").split(";")]
+    if len(points) != 4 or any(len(point) != 2 for point in points):
+        raise DataError(where, f"corners {text!r} should be four points x,y joined by ;")
+    start = min(range(4), key=lambda i: sum(points[i]))
+    return make_corners(points[start:] + points[:start], where)
+
+
+def _has_split_folders(folder: pathlib.Path) -> bool:
+    return any(files.image_names(child) for child in files.subfolders(folder))
+
+
+def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
+    for folder in (root, *files.subfolders(root)):
+        split = "train" if folder == root else re.sub("[^A-Za-z0-9_]", "_", folder.name)
+        for name in files.image_names(folder):
+            text = normalise_text(pathlib.PurePath(name).stem.partition("_")[0])
+            if text:
+                yield Plate(folder / name, f"{folder.name}/{name}", split, text)
+            else:
+                problem = "its name should begin with the plate's text, as in AB-1234_3.jpg"
+                on_bad(DataError(folder / name, problem))

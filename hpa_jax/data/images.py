@@ -1,0 +1,79 @@
+"""Image files to pixels: a decoded RGB image, or one error that names the file."""
+
+import io
+import pathlib
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from hpa_jax.data.plate import DataError
+
+# Named, because Pillow also opens formats that run other programs or read other files.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+MAX_PIXELS = 100_000_000  # a 100-megapixel photograph needs 300 MB; more is an attack or a mistake
+
+
+def load(source: pathlib.Path | bytes) -> bytes:
+    """Returns the encoded bytes of an image.
+
+    Raises:
+      DataError: the file is missing, unreadable or empty.
+    """
+    try:
+        data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
+    except OSError as error:
+        raise DataError(source, f"cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise DataError(_name(source), "is empty (0 bytes)")
+    return data
+
+
+def decode(source: pathlib.Path | bytes, name: object = None) -> np.ndarray:
+    """Returns what `open_rgb` does as an array: uint8 of shape (height, width, 3)."""
+    return np.asarray(open_rgb(source, name))
+
+
+def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:
+    """Decodes an image of any common format and mode to RGB, turned as its EXIF tag says.
+
+    Args:
+      source: path of the image, or its encoded bytes.
+      name: what errors call it; the path, if not given.
+
+    Raises:
+      DataError: no such file, not an image, damaged, cut short or larger than MAX_PIXELS.
+    """
+    name = _name(source) if name is None else name
+    data = load(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused below
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            width, height = image.size
+            if width * height <= MAX_PIXELS:
+                ImageOps.exif_transpose(image, in_place=True)
+                image.load()
+                return to_rgb(image)
+    except Image.UnidentifiedImageError as error:
+        raise DataError(name, f"is not an image ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(name, f"is larger than {MAX_PIXELS} pixels") from error
+    except Exception as error:  # damaged files make Pillow's decoders raise almost anything
+        raise DataError(name, f"is a damaged image: {error}") from error
+    raise DataError(name, f"is {width}×{height}, larger than {MAX_PIXELS} pixels")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Converts any mode to 8-bit RGB; 16-bit grey keeps its range instead of being clipped."""
+    if image.mode.startswith(("I", "F")):  # I;16, I, F: more than 8 bits a pixel
+        values = np.asarray(image, np.float64)
+        top = 65535 if values.max(initial=0) > 255 else 255
+        grey = np.clip(values * (255 / top), 0, 255).round().astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
+
+
+def _name(source: pathlib.Path | bytes) -> object:
+    return f"image of {len(source)} bytes" if isinstance(source, bytes) else source

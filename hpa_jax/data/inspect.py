@@ -1,0 +1,158 @@
+"""Pictures and statistics of a prepared data set, to look at before training on it."""
+
+import itertools
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from hpa_jax.charset import PROVINCES, Charset
+from hpa_jax.data import pipeline, records
+from hpa_jax.data.report import Report
+
+PLATES = 32  # on a contact sheet
+INK, PAPER = (32, 32, 32), (255, 255, 255)
+# Pillow's own font has no Chinese characters: provinces are written as ISO 3166-2 does.
+CODES = "BJSHTJCQHESXNMLNJLHLJSZJAHFJJXSDHAHBHNGDGXHISCGZYNXZSNGSQHNXXJ"
+LATIN = dict(zip(PROVINCES, map("".join, zip(CODES[::2], CODES[1::2], strict=True)), strict=True))
+
+
+def inspect(
+    directory: str | os.PathLike,
+    out: str | os.PathLike,
+    charset: Charset,
+    num_characters: int,
+    *,
+    image_size: tuple[int, int] = (50, 160),
+    augment: Callable[[pipeline.Batch], pipeline.Batch] | None = None,
+) -> list[pathlib.Path]:
+    """Writes contact sheets and the character distribution of each split of a prepared set.
+
+    Args:
+      directory: of the prepared set.
+      out: where the pictures go: SPLIT.png and SPLIT_positions.png.
+      charset, num_characters, image_size: the network's.
+      augment: what training does to a batch; its results are shown beside the originals.
+
+    Returns:
+      The pictures' paths.
+
+    Raises:
+      DataError: no prepared set in `directory`.
+    """
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for split, positions in read_report(directory).positions.items():
+        batch = sample(directory, split, charset, num_characters, image_size)
+        augmented = augment(batch) if augment else batch
+        pictures = {
+            f"{split}.png": contact_sheet(batch, augmented, charset),
+            f"{split}_positions.png": position_chart(positions),
+        }
+        for name, picture in pictures.items():
+            picture.save(out / name)
+            paths.append(out / name)
+    return paths
+
+
+def read_report(directory: str | os.PathLike) -> Report:
+    """Returns the report that was made when the set was prepared."""
+    report = Report(**records.read_report(directory))
+    report.lengths = {  # JSON has no numbers for keys
+        split: {int(n): count for n, count in lengths.items()}
+        for split, lengths in report.lengths.items()
+    }
+    return report
+
+
+def sample(
+    directory: str | os.PathLike,
+    split: str,
+    charset: Charset,
+    num_characters: int,
+    image_size: tuple[int, int],
+) -> pipeline.Batch:
+    """Returns PLATES plates, evenly spaced over a split (all of a smaller one), as one batch."""
+    source = records.Source(directory, split)
+    load = pipeline.LoadPlate(charset, num_characters, image_size, jitter=0.0)
+    chosen = np.unique(np.linspace(0, len(source) - 1, min(PLATES, len(source))).astype(int))
+    rows = [load.random_map(source[int(i)], np.random.default_rng(0)) for i in chosen]
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def contact_sheet(
+    batch: pipeline.Batch, augmented: pipeline.Batch, charset: Charset, columns: int = 2
+) -> Image.Image:
+    """Each plate as it is, augmented, and with its position and semantic maps; its label beneath.
+
+    Args:
+      batch, augmented: the same plates in the batch layout.
+      charset: to write the labels.
+      columns: plates in a row of the sheet.
+    """
+    count, height, width, _ = batch["image"].shape
+    pictures = (batch["image"], augmented["image"], *map(_painted, *_maps(augmented, charset)))
+    tile_width, tile_height = 4 * (width + 4) + 8, height + 24
+    rows = -(-count // columns)
+    sheet = Image.new("RGB", (columns * tile_width, rows * tile_height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for i in range(count):
+        left, top = i % columns * tile_width + 4, i // columns * tile_height + 4
+        for j, picture in enumerate(pictures):
+            sheet.paste(Image.fromarray(np.asarray(picture[i])), (left + j * (width + 4), top))
+        ids = batch["characters"][i]
+        readable = (ids != pipeline.UNREADABLE).all()
+        text = latin(charset.decode(ids)) if readable else "cannot be written in this charset"
+        label = text if batch["has_maps"][i] else f"{text}   (no maps)"
+        font = ImageFont.load_default(13)
+        draw.text((left + 2, top + height + 1), label, fill=INK, font=font)
+    return sheet
+
+
+def _maps(batch: pipeline.Batch, charset: Charset) -> tuple[list, list, list]:
+    images = np.asarray(batch["image"])
+    num_characters = batch["characters"].shape[-1]
+    maps = [np.asarray(batch["position"]), np.asarray(batch["semantic"])]
+    return [images, images], maps, [num_characters, len(charset)]
+
+
+def _painted(images: np.ndarray, maps: np.ndarray, background: int) -> np.ndarray:
+    """Images with their maps over them, a colour for each value but the background."""
+    hues = [Image.new("HSV", (1, 1), (i * 97 % 256, 220, 255)) for i in range(background)]
+    colours = np.array([hue.convert("RGB").getpixel((0, 0)) for hue in hues] + [(0, 0, 0)])
+    share = np.where(maps == background, 0.0, 0.5)[..., None]
+    return (images * (1 - share) + colours[maps] * share).astype(np.uint8)
+
+
+def latin(text: str) -> str:
+    """Returns a text with provinces by their ISO code, as in [AH]A12345."""
+    return "".join(f"[{LATIN[c]}]" if c in LATIN else c for c in text)
+
+
+def position_chart(positions: list[dict[str, int]]) -> Image.Image:
+    """Draws how often each character stands at each position (paper, figure 2).
+
+    Args:
+      positions: for each position, the characters there and their counts.
+    """
+    characters = sorted(set(itertools.chain(*positions)), key=lambda c: (PROVINCES.find(c), c))
+    bar, height, left, top = 22, 90, 60, 8
+    row = height + 26
+    size = (left + bar * len(characters) + 20, top + row * len(positions) + 4)
+    chart = Image.new("RGB", size, PAPER)
+    draw, font = ImageDraw.Draw(chart), ImageFont.load_default(12)
+    for i, counts in enumerate(positions):
+        total, most = sum(counts.values()), max(counts.values())
+        base = top + i * row + height
+        draw.text((4, base - height), f"place {i + 1}", fill=INK, font=font)
+        draw.text((4, base - height + 16), f"top {most / total:.0%}", fill=INK, font=font)
+        draw.line((left - 4, base, size[0] - 10, base), fill=INK)
+        for j, character in enumerate(characters):
+            x, tall = left + j * bar, height * counts.get(character, 0) / most
+            if tall:
+                draw.rectangle((x, base - tall, x + bar - 6, base), fill=(40, 90, 180))
+            draw.text((x, base + 3), LATIN.get(character, character), fill=INK, font=font)
+    return chart

@@ -1,0 +1,52 @@
+"""Media Lab (NTUA; Anagnostopoulos et al. 2008): 706 Greek photographs, 427 normal, 279 difficult.
+
+The data set comes without labels that recognition could use, so we read our own: a file
+annotations.csv at its root, in the form of `folder.py` (file,text and, wherever the photograph
+shows more than the plate, x1,y1,x2,y2 or corners) with one more column, subset, that says normal or
+difficult:
+
+    file,text,subset,x1,y1,x2,y2
+    day_color/IMG_0378.jpg,YBB7799,normal,210,305,402,351
+
+Splits: `difficult`, and `fold0` to `fold3`, the normal photographs divided evenly at random. The
+paper trains on three folds and the difficult ones and tests on the fourth, four times.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+
+from hpa_jax.data import files, folder
+from hpa_jax.data.plate import DataError, OnBad, Plate, stop
+
+EXPECTED = {"fold0": 107, "fold1": 107, "fold2": 107, "fold3": 106, "difficult": 279}
+FOLDS = 4
+TABLE = "annotations.csv"
+
+
+def read(root: str | os.PathLike, seed: int = 0, on_bad: OnBad = stop) -> Iterator[Plate]:
+    """Yields the plates of Media Lab.
+
+    Args:
+      root: the folder with annotations.csv, or one nearby.
+      seed: decides who is in which fold; the paper's folds are unpublished.
+      on_bad: what to do with each row that cannot be used; raises unless told otherwise.
+
+    Raises:
+      DataError: no annotations.csv there.
+    """
+    root = files.locate(root, lambda f: (f / TABLE).is_file(), f"file {TABLE}")
+    rows = list(files.read_table(root / TABLE, (*folder.COLUMNS, "subset"), on_bad))
+    # By file, so that two plates of one photograph are in one fold, whatever the rows' order.
+    normal = sorted({row["file"] for _, row in rows if row["subset"].lower() == "normal"})
+    random.Random(seed).shuffle(normal)
+    split_of = {file: f"fold{i % FOLDS}" for i, file in enumerate(normal)}
+    for where, row in rows:
+        try:
+            subset = row["subset"].lower()
+            if subset not in ("normal", "difficult"):
+                raise DataError(where, f"subset {subset!r} should be normal or difficult")
+            split = "difficult" if subset == "difficult" else split_of[row["file"]]
+            yield folder.parse_row({**row, "split": split}, root, where)
+        except DataError as error:
+            on_bad(error)

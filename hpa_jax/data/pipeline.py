@@ -1,0 +1,238 @@
+"""Prepared records to fixed-shape batches, with Grain. Batch k depends on k alone."""
+
+import io
+import os
+import weakref
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from hpa_jax.charset import Charset
+from hpa_jax.data import records
+from hpa_jax.data.plate import Box, DataError
+
+Batch = dict[str, np.ndarray]
+AHEAD = 2  # batches that are ready before they are asked for, in each process
+UNREADABLE = -1  # class id that no network predicts: a text that it cannot write is never right
+
+
+def train_batches(
+    directory: str | os.PathLike,
+    split: str,
+    charset: Charset,
+    num_characters: int,
+    batch_size: int,
+    *,
+    seed: int,
+    start_step: int = 0,
+    image_size: tuple[int, int] = (50, 160),
+    jitter: float = 0.0,
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields shuffled batches without end, each epoch in another order.
+
+    Batch k of all processes together is the same for any number of processes, so that a run goes
+    on from its step alone: `start_step=k`.
+
+    Args:
+      directory: of a prepared set.
+      split: as TFDS writes splits: "ac+rp", "train[:90%]".
+      charset: gives class ids.
+      num_characters: Cp; shorter texts are padded with void.
+      batch_size: plates in a batch of all processes together.
+      seed: of the order and of the crops.
+      start_step: number of the first batch.
+      image_size: height and width.
+      jitter: each side of the crop moves at random, outwards by up to this share of the plate's
+        size (as far as the prepared margin goes), inwards by up to a quarter of that.
+      workers: processes that decode and resize; 0 for none but this one.
+      process_index, process_count: which part of each batch is this process's.
+
+    Returns:
+      An iterator over batches in the layout of the README, uint8 and int32 arrays.
+
+    Raises:
+      DataError: no such set or split, or it has texts that the network cannot write.
+    """
+    source = records.Source(directory, split)
+    _check_labels(directory, split, charset, num_characters)
+    rows = _rows(batch_size, process_count)
+    load = LoadPlate(charset, num_characters, image_size, jitter)
+    # Slicing comes after all that is random, so that processes agree on every plate.
+    dataset = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None).random_map(load)
+    dataset = dataset[process_index::process_count].batch(rows, drop_remainder=True)
+    return _iterate(dataset[start_step:], workers)
+
+
+def eval_batches(
+    directory: str | os.PathLike,
+    split: str,
+    charset: Charset,
+    num_characters: int,
+    batch_size: int,
+    *,
+    image_size: tuple[int, int] = (50, 160),
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields every plate of a split once, in order; the last batch is filled with weight 0.
+
+    All processes get the same number of batches. Texts that the network cannot write have class ids
+    of -1: they count, and are never right. Arguments are those of `train_batches`.
+
+    Raises:
+      DataError: no such set or split.
+    """
+    source = records.Source(directory, split)
+    rows = _rows(batch_size, process_count)
+    load = LoadPlate(charset, num_characters, image_size, jitter=0.0)
+    total = -(-len(source) // batch_size) * batch_size
+    dataset = grain.MapDataset.range(total).map(_LoadOrPad(source, load))
+    return _iterate(dataset[process_index::process_count].batch(rows), workers)
+
+
+class LoadPlate(grain.transforms.RandomMap):
+    """A stored record to one row of a batch: decoded, cropped and resized."""
+
+    def __init__(
+        self, charset: Charset, num_characters: int, image_size: tuple[int, int], jitter: float
+    ) -> None:
+        self._charset, self._num_characters = charset, num_characters
+        self._image_size, self._jitter = image_size, jitter
+
+    def random_map(self, element: bytes, rng: np.random.Generator) -> Batch:
+        record = records.parse(element)
+        with Image.open(io.BytesIO(record.image), formats=("JPEG",)) as image:
+            box = move_sides(record.box, image.size, self._jitter, rng)
+            height, width = self._image_size
+            resized = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        scale = np.array([width / (box[2] - box[0]), height / (box[3] - box[1])], np.float32)
+        ids = self._encode(record.text)
+        semantic, position = draw_maps(
+            (record.characters - np.float32(box[:2])) * scale,
+            ids,
+            self._image_size,
+            len(self._charset),
+            self._num_characters,
+        )
+        return {
+            "image": np.asarray(resized),
+            "characters": ids,
+            "semantic": semantic,
+            "position": position,
+            "has_maps": np.bool_(len(record.characters) and ids[0] != UNREADABLE),
+            "weight": np.float32(1),
+        }
+
+    def _encode(self, text: str) -> np.ndarray:
+        try:
+            return self._charset.encode(text, self._num_characters)
+        except ValueError:
+            return np.full(self._num_characters, UNREADABLE, np.int32)
+
+
+class _LoadOrPad(grain.transforms.Map):
+    """An index to a row of a batch; past the end, the last plate again with weight 0."""
+
+    def __init__(self, source: records.Source, load: LoadPlate) -> None:
+        self._source, self._load = source, load
+
+    def map(self, element: int) -> Batch:
+        data = self._source[min(element, len(self._source) - 1)]
+        row = self._load.random_map(data, np.random.default_rng(0))  # no jitter: nothing is drawn
+        return row | {"weight": np.float32(element < len(self._source))}
+
+
+def move_sides(
+    box: Box, size: tuple[int, int], jitter: float, rng: np.random.Generator
+) -> tuple[float, ...]:
+    """Returns a box with each side moved at random, within an image of `size` (width, height)."""
+    x1, y1, x2, y2 = box
+    moves = np.zeros(4)
+    if jitter:
+        moves = rng.uniform(-jitter / 4, jitter, 4) * ([x2 - x1, y2 - y1] * 2) * [-1, -1, 1, 1]
+    moved = np.clip(box + moves, 0, [*size, *size])
+    return tuple(map(float, moved))
+
+
+def draw_maps(
+    corners: np.ndarray,
+    ids: np.ndarray,
+    image_size: tuple[int, int],
+    num_classes: int,
+    num_characters: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws the semantic and the position map (paper, "Semantic and Position Network").
+
+    Args:
+      corners: (n, 4, 2) x, y in pixels of each character's corners, clockwise.
+      ids: class ids of the characters.
+      image_size: height and width.
+      num_classes: the semantic map's background.
+      num_characters: the position map's background.
+
+    Returns:
+      Two uint8 arrays of `image_size`. A pixel belongs to a character if its centre does.
+    """
+    height, width = image_size
+    semantic = np.full(image_size, num_classes, np.uint8)
+    position = np.full(image_size, num_characters, np.uint8)
+    if not len(corners):
+        return semantic, position
+    # Left of an edge from a to b is where (b - a) × (p - a) ≥ 0: a part for each column of pixels
+    # plus a part for each row.
+    edges = np.roll(corners, -1, axis=1) - corners
+    offset = edges[..., 1] * corners[..., 0] - edges[..., 0] * corners[..., 1]
+    by_column = offset[..., None] - edges[..., 1, None] * (np.arange(width) + 0.5)
+    by_row = edges[..., 0, None] * (np.arange(height) + 0.5)
+    low = np.clip(np.floor(corners.min(axis=1)), 0, (width, height)).astype(int).tolist()
+    high = np.clip(np.ceil(corners.max(axis=1)), 0, (width, height)).astype(int).tolist()
+    for place, ((x1, y1), (x2, y2)) in enumerate(zip(low, high, strict=True)):
+        sides = by_column[place, :, None, x1:x2] + by_row[place, :, y1:y2, None]
+        inside = (sides >= 0).all(axis=0)
+        semantic[y1:y2, x1:x2][inside] = ids[place]
+        position[y1:y2, x1:x2][inside] = place
+    return semantic, position
+
+
+def _check_labels(
+    directory: str | os.PathLike, split: str, charset: Charset, num_characters: int
+) -> None:
+    """Refuses, before training, a split with texts that the network cannot write."""
+    report = records.read_report(directory)
+    for name in (part.split("[")[0].strip() for part in split.split("+")):
+        too_long = [int(n) for n in report["lengths"].get(name, {}) if int(n) > num_characters]
+        characters = set().union(*report["positions"].get(name, []))
+        unknown = "".join(sorted(characters - set(charset.characters)))
+        if too_long or unknown:
+            what = f"plates of {max(too_long)} characters" if too_long else f"characters {unknown}"
+            raise DataError(
+                directory,
+                f"split {name} has {what}, which a network with num_characters={num_characters} "
+                f"and charset {charset.characters!r} cannot write: change those, or leave the "
+                "plates out with --mode=prepare --config.data.skip_bad=True",
+            )
+
+
+def _rows(batch_size: int, process_count: int) -> int:
+    if batch_size % process_count:
+        raise ValueError(f"batch_size={batch_size} must divide by {process_count} processes")
+    return batch_size // process_count
+
+
+def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
+    if workers and not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # Grain's workers read a flag, also in notebooks and tests
+    # Grain would read 500 batches ahead in 16 threads, which is gigabytes.
+    read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
+    processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
+    iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes))
+    batches = (batch for batch in iterator)
+    weakref.finalize(batches, iterator.close)  # ends the workers, also when the program ends
+    return batches

@@ -1,0 +1,310 @@
+"""Photographs to a TFDS data set of plate crops: once, on all cores, a shard at a time.
+
+The one builder for every reader. A shard is a work item, written by one process to a file of its
+own; a shard that is there already, made of the same files in the same way, is kept. So a run that
+was stopped goes on where it was, and nothing but a few shards' records is ever in memory.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+
+from array_record.python.array_record_module import ArrayRecordWriter
+from tqdm import tqdm
+
+from hpa_jax.charset import Charset
+from hpa_jax.data import crops, images, records
+from hpa_jax.data.plate import DataError, OnBad, Plate, stop
+from hpa_jax.data.records import tfds
+from hpa_jax.data.report import Report, Statistics
+
+PLATES_A_SHARD = 1024
+WORK = ".shards"  # one JSON a finished shard, for resuming
+VERSION = 1  # of what a shard holds; another number makes all shards anew
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A work item: some plates of a split, to be written to `path`, and how."""
+
+    path: pathlib.Path
+    notes: pathlib.Path
+    split: str
+    plates: list[Plate]
+    rectify: bool
+    margin: float
+    strict: bool
+
+
+def prepare(
+    name: str,
+    read: Callable[[OnBad], Iterator[Plate]],
+    directory: str | os.PathLike,
+    *,
+    rectify: bool = False,
+    margin: float = 0.15,
+    charset: Charset | None = None,
+    num_characters: int | None = None,
+    any_text: bool = False,
+    skip_bad: bool = False,
+    expected: dict[str, int] | None = None,
+    workers: int | None = None,
+    plates_a_shard: int = PLATES_A_SHARD,
+) -> Report:
+    """Makes a TFDS data set of plate crops in `directory`, and reports on it.
+
+    Args:
+      name: the data set's, a word.
+      read: a reader, given what to do with bad files; it is read twice.
+      directory: where the set goes; `tfds.builder_from_directory(directory)` opens it.
+      rectify: warps the plates' corners to a rectangle; otherwise upright boxes are cut out.
+      margin: how much of the surroundings stays, as a share of the plate's size on each side.
+      charset: labels with other characters are bad.
+      num_characters: longer labels are bad.
+      any_text: no label is bad: for sets to test on, where a plate that a network cannot write
+        counts as wrong.
+      skip_bad: counts and lists what cannot be used, instead of stopping at the first.
+      expected: published numbers of plates by split, for the report.
+      workers: processes; one a core, if not given. With 1, this process does the work.
+      plates_a_shard: plates in a file.
+
+    Returns:
+      The report, which is also in `directory`/report.json.
+
+    Raises:
+      DataError: a file or label that cannot be used (unless `skip_bad`), no plates at all, or
+        another data set in `directory`.
+    """
+    directory = pathlib.Path(directory)
+    _check_directory(directory, name)
+    (directory / WORK).mkdir(parents=True, exist_ok=True)
+    report = Report(name, expected=dict(expected or {}))
+    bad: list[DataError] = []
+    on_bad = bad.append if skip_bad else stop
+
+    # --- First pass: names and labels only, so that a wrong one stops the work at its beginning.
+    totals = collections.Counter()
+    for plate in read(on_bad):
+        if not plate.text:
+            report.without_text += 1
+        elif any_text or _writable(plate, charset, num_characters, on_bad):
+            totals[plate.split] += 1
+    if not totals:
+        found = f"; {len(bad)} bad ones, the first: {bad[0]}" if bad else ""
+        raise DataError(name, f"the reader found no plates with a text{found}")
+
+    # --- Second pass: the photographs.
+    usable = (
+        plate
+        for plate in read(_ignore)
+        if plate.text and (any_text or _writable(plate, charset, num_characters, _ignore))
+    )
+    shards = (
+        Shard(
+            path,
+            directory / WORK / f"{path.name}.json",
+            split,
+            plates,
+            rectify,
+            margin,
+            not skip_bad,
+        )
+        for split, path, plates in _cut(usable, totals, directory, name, plates_a_shard)
+    )
+    statistics, lengths = Statistics(), collections.defaultdict(dict)
+    sizes = collections.Counter()
+    files = sum(-(-total // plates_a_shard) for total in totals.values())
+    workers = min(workers or os.cpu_count() or 1, files)  # a process takes seconds to start
+    with tqdm(total=sum(totals.values()), unit="plate", dynamic_ncols=True) as progress:
+        for shard, notes in _run(shards, workers):
+            for plate_name, text, digest in notes["plates"]:
+                statistics.add(shard.split, plate_name, text, digest)
+            bad += [DataError(*problem) for problem in notes["bad"]]
+            lengths[shard.split][shard.path.name] = len(notes["plates"])
+            sizes[shard.split] += notes["bytes"]
+            progress.update(len(shard.plates))
+
+    statistics.fill(report, charset)
+    report.bad = sorted(map(str, bad))
+    _finish(directory, name, lengths, sizes, report)
+    return report
+
+
+def _ignore(error: DataError) -> None:
+    """The second pass meets the bad labels of the first one again."""
+
+
+def _check_directory(directory: pathlib.Path, name: str) -> None:
+    info = directory / "dataset_info.json"
+    other = json.loads(info.read_text())["name"] if info.is_file() else name
+    if other != name:
+        raise DataError(directory, f"holds another data set, {other}: choose another directory")
+    info.unlink(missing_ok=True)  # until it is finished again, nobody should open it
+
+
+def _writable(
+    plate: Plate, charset: Charset | None, num_characters: int | None, on_bad: OnBad
+) -> bool:
+    """Whether a network can write the plate's text; if not, `on_bad` hears why."""
+    unknown = sorted(set(plate.text) - set(charset.characters)) if charset else []
+    where = plate.image if isinstance(plate.image, pathlib.Path) else plate.name
+    if unknown:
+        what = f"{', '.join(map(repr, unknown))} not in charset {charset.characters!r}"
+        on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
+    elif num_characters is not None and len(plate.text) > num_characters:
+        what = f"{len(plate.text)} characters, and num_characters is {num_characters}"
+        on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
+    else:
+        return True
+    return False
+
+
+def _cut(
+    plates: Iterable[Plate],
+    totals: dict[str, int],
+    directory: pathlib.Path,
+    name: str,
+    plates_a_shard: int,
+) -> Iterator[tuple[str, pathlib.Path, list[Plate]]]:
+    """Yields (split, path, plates) for each shard; the shards of a split are equally long."""
+    shards_of = {split: -(-total // plates_a_shard) for split, total in totals.items()}
+    size_of = {split: -(-totals[split] // count) for split, count in shards_of.items()}
+    waiting, done = collections.defaultdict(list), collections.Counter()
+    seen = collections.Counter()
+    for plate in plates:
+        split = plate.split
+        waiting[split].append(plate)
+        seen[split] += 1
+        if len(waiting[split]) == size_of[split] or seen[split] == totals[split]:
+            number = f"{done[split]:05d}-of-{shards_of[split]:05d}"
+            yield split, directory / f"{name}-{split}.array_record-{number}", waiting.pop(split)
+            done[split] += 1
+
+
+def _run(shards: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, dict]]:
+    """Writes the shards on `workers` processes and yields each with its notes, as they finish."""
+    if workers == 1:
+        yield from ((shard, write_shard(shard)) for shard in shards)
+        return
+    # Spawned, because forking a process that runs JAX may deadlock.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context)
+    running: dict[concurrent.futures.Future, Shard] = {}
+    try:
+        for shard in shards:
+            running[pool.submit(write_shard, shard)] = shard
+            if len(running) >= 2 * workers:  # bounds what waits in memory
+                yield from _finished(running)
+        while running:
+            yield from _finished(running)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _finished(running: dict) -> Iterator[tuple[Shard, dict]]:
+    done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+    for future in done:
+        yield running.pop(future), future.result()
+
+
+def write_shard(shard: Shard) -> dict:
+    """Writes a shard, unless it is there already, and returns its notes.
+
+    Returns:
+      Notes: `plates`, a list of [name, text, digest]; `bad`, a list of [file, problem]; `bytes`.
+
+    Raises:
+      DataError: an image cannot be used, and the shard is strict.
+    """
+    fingerprint = _fingerprint(shard)
+    if shard.notes.is_file() and shard.path.is_file():
+        notes = json.loads(shard.notes.read_text(encoding="utf-8"))
+        if notes["fingerprint"] == fingerprint and notes["bytes"] == shard.path.stat().st_size:
+            return notes
+    plates, bad = [], []
+    partial = shard.path.with_name(f"{shard.path.name}.partial")
+    writer = ArrayRecordWriter(str(partial), "group_size:1")  # 1: any record by itself
+    try:
+        for plate in shard.plates:
+            try:
+                record, digest = make_record(plate, shard.rectify, shard.margin)
+            except DataError as error:
+                if shard.strict:
+                    raise
+                bad.append(error.args)
+                continue
+            writer.write(records.serialise(record))
+            plates.append((plate.name, plate.text, digest))
+    finally:
+        writer.close()
+    partial.replace(shard.path)
+    size = shard.path.stat().st_size
+    notes = {"fingerprint": fingerprint, "bytes": size, "plates": plates, "bad": bad}
+    shard.notes.write_text(json.dumps(notes, ensure_ascii=False), encoding="utf-8")
+    return notes
+
+
+def _fingerprint(shard: Shard) -> str:
+    """Stands for the plates, their files as they are now, and what is done with them."""
+    digest = hashlib.blake2b(f"{VERSION} {shard.rectify} {shard.margin}".encode(), digest_size=16)
+    for plate in shard.plates:
+        digest.update(repr(plate).encode())
+        if isinstance(plate.image, pathlib.Path) and plate.image.exists():
+            status = plate.image.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def make_record(plate: Plate, rectify: bool, margin: float) -> tuple[records.Record, str]:
+    """Returns a plate's record, and a digest that the same image and box always have.
+
+    Raises:
+      DataError: its image cannot be read, or does not hold its box.
+    """
+    name = plate.image if isinstance(plate.image, pathlib.Path) else plate.name
+    data = images.load(plate.image)
+    crop = crops.crop_plate(images.open_rgb(data, name), plate, rectify, margin)
+    buffer = io.BytesIO()
+    # 4:4:4, since red and green ink on a coloured ground is told apart by colour alone.
+    crop.image.save(buffer, "JPEG", quality=95, subsampling=0)
+    digest = hashlib.blake2b(data + repr(plate.box).encode(), digest_size=12).hexdigest()
+    record = records.Record(buffer.getvalue(), plate.text, plate.name, crop.box, crop.characters)
+    return record, digest
+
+
+def _finish(
+    directory: pathlib.Path,
+    name: str,
+    lengths: dict[str, dict[str, int]],
+    sizes: dict[str, int],
+    report: Report,
+) -> None:
+    """Removes what an earlier run left over, and writes the report and TFDS's metadata."""
+    keep = {shard for shards in lengths.values() for shard in shards}
+    for path in directory.glob(f"{name}-*.array_record-*"):
+        if path.name not in keep:
+            path.unlink()
+            (directory / WORK / f"{path.name}.json").unlink(missing_ok=True)
+    text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, indent=1)
+    (directory / records.REPORT).write_text(text, encoding="utf-8")
+    splits = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[shards[shard] for shard in sorted(shards)],
+            num_bytes=sizes[split],
+            filename_template=tfds.core.ShardedFileTemplate(
+                data_dir=directory, dataset_name=name, split=split, filetype_suffix="array_record"
+            ),
+        )
+        for split, shards in sorted(lengths.items())
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=directory, features=records.FEATURES, split_infos=splits, check_data=False
+    )

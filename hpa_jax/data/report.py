@@ -1,0 +1,99 @@
+"""What was found while a data set was prepared, for people and, as JSON, for programs."""
+
+import collections
+import dataclasses
+
+from hpa_jax.charset import Charset
+
+SHOWN = 20  # of a long list, in the printed report; the JSON has all
+
+
+@dataclasses.dataclass
+class Report:
+    """The report of a prepared set.
+
+    Attributes:
+      name: the data set's.
+      expected: published numbers of plates by split; empty where none are.
+      counts: plates prepared, by split.
+      positions: by split, the characters at each position and how often each is there.
+      lengths: by split, how many plates have how many characters.
+      unseen: characters of the charset that are nowhere in the data.
+      duplicates: plates whose very same image and box another split has too.
+      shared_texts: number of texts that several splits have: the same car, or the same photograph.
+      bad: what was left out, each with its file and why.
+      without_text: scenes without a plate, and plates that nobody read.
+    """
+
+    name: str
+    expected: dict[str, int] = dataclasses.field(default_factory=dict)
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    positions: dict[str, list[dict[str, int]]] = dataclasses.field(default_factory=dict)
+    lengths: dict[str, dict[int, int]] = dataclasses.field(default_factory=dict)
+    unseen: str = ""
+    duplicates: list[str] = dataclasses.field(default_factory=list)
+    shared_texts: int = 0
+    bad: list[str] = dataclasses.field(default_factory=list)
+    without_text: int = 0
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {sum(self.counts.values())} plates"]
+        for split, count in sorted(self.counts.items()):
+            expected = self.expected.get(split, count)
+            note = "" if count == expected else f"  (published: {expected})"
+            lengths = ", ".join(f"{n} of {k}" for k, n in sorted(self.lengths[split].items()))
+            lines.append(f"  {split:12} {count:8}  characters a plate: {lengths or 'none'}{note}")
+        missing = [split for split in self.expected if split not in self.counts]
+        lines += [
+            f"  {split:12}        0  (published: {self.expected[split]})" for split in missing
+        ]
+        if self.without_text:
+            lines.append(f"  without a plate or its text, left out: {self.without_text}")
+        if self.unseen:
+            lines.append(f"  characters never seen: {self.unseen}")
+        lines.append(f"  texts that several splits share: {self.shared_texts}")
+        lines += _listing("duplicates across splits", self.duplicates)
+        lines += _listing("unreadable or mislabelled, left out", self.bad)
+        return "\n".join(lines)
+
+
+def _listing(title: str, items: list[str]) -> list[str]:
+    more = [f"    … and {len(items) - SHOWN} more in report.json"] if len(items) > SHOWN else []
+    return [f"  {title}: {len(items)}", *(f"    {item}" for item in items[:SHOWN]), *more]
+
+
+class Statistics:
+    """Counts plates as they come, and fills a report in the end."""
+
+    def __init__(self) -> None:
+        self._lengths = collections.defaultdict(collections.Counter)
+        self._positions = collections.defaultdict(
+            lambda: collections.defaultdict(collections.Counter)
+        )
+        self._first: dict[str, tuple[str, str]] = {}  # digest -> split and name
+        self._splits_of_text: dict[str, set[str]] = collections.defaultdict(set)
+        self._duplicates: list[str] = []
+
+    def add(self, split: str, name: str, text: str, digest: str) -> None:
+        """Counts one plate; `digest` stands for its image and box."""
+        self._lengths[split][len(text)] += 1
+        for position, character in enumerate(text):
+            self._positions[split][position][character] += 1
+        first = self._first.setdefault(digest, (split, name))
+        if first[0] != split:
+            pair = sorted([first, (split, name)])  # plates come in any order
+            self._duplicates.append(" is ".join(f"{name} of {split}" for split, name in pair))
+        self._splits_of_text[text].add(split)
+
+    def fill(self, report: Report, charset: Charset | None) -> None:
+        """Writes what was counted into a report."""
+        report.counts = {split: sum(n.values()) for split, n in self._lengths.items()}
+        report.lengths = {split: dict(n) for split, n in self._lengths.items()}
+        report.positions = {
+            split: [dict(by_position[i]) for i in sorted(by_position)]
+            for split, by_position in self._positions.items()
+        }
+        seen = set("".join(self._splits_of_text))
+        report.unseen = "".join(c for c in charset.characters if c not in seen) if charset else ""
+        report.duplicates = sorted(self._duplicates)
+        report.shared_texts = sum(len(splits) > 1 for splits in self._splits_of_text.values())

@@ -1,0 +1,125 @@
+"""Data sets of files as a config names them: made, looked at, and fed to training and testing."""
+
+import functools
+import pathlib
+from collections.abc import Callable, Iterator
+
+import jax
+import ml_collections
+
+from hpa_jax.data import (
+    aolp,
+    augment,
+    boxes,
+    ccpd,
+    clpd,
+    folder,
+    inspect,
+    media_lab,
+    pipeline,
+    prepare,
+)
+from hpa_jax.data.styles import STYLES
+from hpa_jax.inputs import make_charset
+
+READERS = {"aolp": aolp, "ccpd": ccpd, "clpd": clpd, "folder": folder, "media_lab": media_lab}
+
+
+def prepare_run(config: ml_collections.ConfigDict, workdir: str | None = None) -> None:
+    """Makes the prepared data set that a config asks for, and prints the report."""
+    del workdir  # a prepared set serves many runs
+    data = config.data
+    reader = _named(READERS, data.reader, "data.reader")
+    styles = [_named(STYLES, name, "data.estimate_boxes") for name in data.estimate_boxes]
+    options = {"seed": data.fold_seed} if data.reader == "media_lab" else {}
+    report = prepare.prepare(
+        data.reader,
+        lambda on_bad: boxes.add_characters(
+            reader.read(data.root, on_bad=on_bad, **options), styles
+        ),
+        data.prepared,
+        rectify=data.rectify,
+        margin=data.margin,
+        charset=make_charset(config),
+        num_characters=config.num_characters,
+        any_text=data.any_text,
+        skip_bad=data.skip_bad,
+        expected=getattr(reader, "EXPECTED", {}),
+    )
+    print(report)
+    print(f"Prepared in {data.prepared}")
+
+
+def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
+    """Writes contact sheets and statistics of a prepared set to `workdir`/inspect."""
+    data, charset = config.data, make_charset(config)
+
+    def augmented(batch: pipeline.Batch) -> pipeline.Batch:
+        key = jax.random.key(config.seed)
+        return jax.device_get(augment_batch(config)(key, batch))
+
+    paths = inspect.inspect(
+        data.prepared,
+        pathlib.Path(workdir) / "inspect",
+        charset,
+        config.num_characters,
+        image_size=config.image_size,
+        augment=augmented,
+    )
+    print(inspect.read_report(data.prepared))
+    for path in paths:
+        print(path)
+
+
+def augment_batch(
+    config: ml_collections.ConfigDict,
+) -> Callable[[jax.Array, dict[str, jax.Array]], dict[str, jax.Array]]:
+    """What training does to a batch from files, on the device: a jitted (key, batch) -> batch."""
+    if not config.data.augment:
+        return lambda key, batch: batch
+    num_classes, strength = len(make_charset(config)), config.data.augment
+    return jax.jit(functools.partial(augment.augment, num_classes=num_classes, strength=strength))
+
+
+def train_batches(config: ml_collections.ConfigDict, first_step: int) -> Iterator[pipeline.Batch]:
+    """This process's part of the training batches, from the step after `first_step`."""
+    return pipeline.train_batches(
+        config.data.prepared,
+        config.data.train,
+        make_charset(config),
+        config.num_characters,
+        config.batch_size,
+        seed=config.seed,
+        start_step=first_step,
+        image_size=config.image_size,
+        jitter=config.data.jitter,
+        workers=config.data.workers,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def test_sets(
+    config: ml_collections.ConfigDict,
+) -> dict[str, Callable[[], Iterator[pipeline.Batch]]]:
+    """By the name of each test set, a function that gives this process's part of its batches."""
+    return {
+        name: functools.partial(
+            pipeline.eval_batches,
+            config.data.prepared,
+            split,
+            make_charset(config),
+            config.num_characters,
+            config.batch_size,
+            image_size=config.image_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        for name, split in config.data.test.items()
+    }
+
+
+def _named(table: dict, name: str, field: str):
+    if name not in table:
+        raise ValueError(f"{field}={name!r} should be one of {', '.join(sorted(table))}")
+    return table[name]

@@ -1,0 +1,108 @@
+"""Image files of every kind that users have: the right pixels, or one error naming the file."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpa_jax.data import images
+from hpa_jax.data.plate import DataError
+from tests.data import trees
+
+
+def encode(image, **kwargs):
+    buffer = io.BytesIO()
+    image.save(buffer, **kwargs)
+    return buffer.getvalue()
+
+
+def gradient(height=20, width=30):
+    x = np.linspace(0, 255, width)[None, :, None].repeat(height, 0)
+    y = np.linspace(0, 255, height)[:, None, None].repeat(width, 1)
+    return np.concatenate([x, y, 255 - x], axis=2).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "P", "RGBA", "L", "1", "YCbCr"])
+def test_modes_keep_their_colours(mode):
+    rgb = Image.fromarray(gradient())
+    if mode in ("L", "1"):
+        rgb = rgb.convert("L").convert("RGB")
+    suffix = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
+    data = encode(rgb.convert(mode), format=suffix, quality=95)
+    pixels = images.decode(data)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (20, 30, 3)
+    tolerance = {"P": 40, "1": 128}.get(mode, 12)  # 256 colours; black and white, dithered
+    difference = np.abs(pixels.astype(int) - np.asarray(rgb))
+    assert difference.mean() < tolerance
+
+
+@pytest.mark.parametrize("suffix", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(suffix):
+    grey = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
+    pixels = images.decode(encode(Image.fromarray(grey), format=suffix))
+    assert (pixels == np.arange(256).reshape(16, 16, 1)).all()
+
+
+def test_exif_rotation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    pixels = images.decode(encode(Image.fromarray(gradient()), format="PNG", exif=exif))
+    assert (pixels == np.rot90(gradient(), -1)).all()
+
+
+def test_every_truncation_is_an_error_that_names_the_file(tmp_path):
+    data = trees.jpeg()
+    path = tmp_path / "cut.jpg"
+    for size in [*range(0, len(data) // 2, 7), len(data) - 20]:
+        path.write_bytes(data[:size])
+        with pytest.raises(DataError, match="cut.jpg: is "):
+            images.decode(path)
+
+
+def test_damaged_bytes_give_an_image_or_one_error(tmp_path):
+    path, rng = tmp_path / "bad.png", np.random.default_rng(0)
+    outcomes = set()
+    for data in (trees.jpeg(), encode(Image.fromarray(gradient()), format="PNG")):
+        for _ in range(150):
+            broken = bytearray(data)
+            for at in rng.integers(0, len(data), 4):
+                broken[at] = rng.integers(256)
+            path.write_bytes(broken)
+            try:
+                outcomes.add(images.decode(path).ndim)
+            except DataError as error:
+                assert "bad.png" in str(error)
+                outcomes.add("error")
+    assert outcomes == {3, "error"}
+
+
+def test_bomb_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(encode(Image.new("1", (12_000, 12_000)), format="PNG"))
+    with pytest.raises(DataError, match="bomb.png: is 12000×12000, larger than"):
+        images.decode(path)
+    path.write_bytes(encode(Image.new("1", (20_000, 20_000)), format="PNG"))
+    with pytest.raises(DataError, match="bomb.png: is larger than"):
+        images.decode(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\0" * 1000, b"<svg/>"]
+)
+def test_what_is_no_image_is_called_so(tmp_path, content):
+    path = tmp_path / "text.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="text.jpg: is not an image"):
+        images.decode(path)
+
+
+def test_missing_and_empty_files_and_folders(tmp_path):
+    with pytest.raises(DataError, match="none.jpg: cannot be read"):
+        images.decode(tmp_path / "none.jpg")
+    with pytest.raises(DataError, match="cannot be read"):
+        images.decode(tmp_path)
+    (tmp_path / "zero.jpg").touch()
+    with pytest.raises(DataError, match="zero.jpg: is empty"):
+        images.decode(tmp_path / "zero.jpg")

@@ -1,0 +1,56 @@
+"""Contact sheets and the character distribution: the pictures show what the data holds."""
+
+import numpy as np
+from PIL import Image
+
+from hpa_jax.charset import CHINA, TAIWAN
+from hpa_jax.data import inspect, prepare
+from tests.data.test_prepare import plate, reader
+
+
+def test_pictures_of_every_split(tmp_path):
+    plates = [plate(f"p{i}", text=f"AB{i:02d}") for i in range(40)]
+    plates += [plate("t", "test", "皖A12", characters=())]
+    prepare.prepare("set", reader(plates), tmp_path / "set", workers=1)
+    darker = []
+
+    def augment(batch):
+        darker.append(len(batch["image"]))
+        return batch | {"image": batch["image"] // 2}
+
+    paths = inspect.inspect(tmp_path / "set", tmp_path / "out", CHINA, 8, augment=augment)
+    names = ["test.png", "test_positions.png", "train.png", "train_positions.png"]
+    assert sorted(path.name for path in paths) == names
+    assert all(Image.open(path).width > 100 for path in paths)
+    assert sorted(darker) == [1, 32]
+
+
+def test_sheet_shows_plate_augmented_plate_and_maps(tmp_path):
+    prepare.prepare("set", reader([plate()]), tmp_path, workers=1)
+    batch = inspect.sample(tmp_path, "train", TAIWAN, 6, (50, 160))
+    darker = batch | {"image": batch["image"] // 2}
+    sheet = np.asarray(inspect.contact_sheet(batch, darker, TAIWAN, columns=1)).astype(int)
+    tiles = [sheet[4:54, 4 + 164 * i : 164 + 164 * i] for i in range(4)]
+    assert (tiles[0] == batch["image"][0]).all()
+    assert (tiles[1] == darker["image"][0]).all()
+    for tile, name, background in ((tiles[2], "position", 6), (tiles[3], "semantic", 34)):
+        painted = (tile != tiles[1]).any(axis=-1)
+        assert (painted == (batch[name][0] != background)).mean() > 0.99
+    assert (sheet[54:] < 100).any()  # a label beneath
+
+
+def test_chart_is_as_high_as_a_character_is_frequent():
+    chart = np.asarray(inspect.position_chart([{"A": 100, "皖": 50}, {"7": 10}]))
+    bars = (chart == (40, 90, 180)).all(axis=-1)
+    heights = [bars[:98, 60 + 22 * j + 4].sum() for j in range(3)]  # 7, A, 皖 at the first place
+    assert heights[0] == 0
+    assert abs(heights[1] - 90) <= 2
+    assert abs(heights[2] - 45) <= 2
+    assert inspect.latin("皖A1") == "[AH]A1"
+
+
+def test_report_reads_as_it_was_written(tmp_path):
+    report = prepare.prepare("set", reader([plate()]), tmp_path, charset=TAIWAN, workers=1)
+    assert inspect.read_report(tmp_path) == report
+    assert "1 of 4" not in str(report).splitlines()[0]
+    assert "characters a plate: 1 of 4" in str(report)

@@ -1,0 +1,176 @@
+"""The pipeline: every plate in its place, for any number of processes and from any step."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from hpa_jax.charset import CHINA, TAIWAN
+from hpa_jax.data import pipeline, prepare
+from hpa_jax.data.plate import DataError
+from tests.data import trees
+from tests.data.test_prepare import FIRST, LAST, plate, reader
+
+COUNT, CP = 23, 6
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """23 plates with maps in `train`, named by their text; 3 long ones in `test`."""
+    directory = tmp_path_factory.mktemp("prepared")
+    plates = [plate(f"p{i}", text=f"AB{i:02d}") for i in range(COUNT)]
+    plates += [
+        plate(f"t{i}", "test", f"皖A1234{i}{'5' * (i > 0)}", characters=()) for i in range(3)
+    ]
+    prepare.prepare("set", reader(plates), directory, workers=1, plates_a_shard=10)
+    return directory
+
+
+def take(directory, count, batch_size=8, **kwargs):
+    batches = pipeline.train_batches(
+        directory, "train", TAIWAN, CP, batch_size, **{"seed": 0, "jitter": 0.2, **kwargs}
+    )
+    return list(itertools.islice(batches, count))
+
+
+def assert_equal(a, b):
+    for left, right in zip(a, b, strict=True):
+        assert left.keys() == right.keys()
+        for key in left:
+            np.testing.assert_array_equal(left[key], right[key], err_msg=key)
+
+
+def test_batches_have_the_layout(prepared):
+    (batch,) = take(prepared, 1)
+    layout = {key: (value.shape, value.dtype.name) for key, value in batch.items()}
+    assert layout == {
+        "image": ((8, 50, 160, 3), "uint8"),
+        "characters": ((8, CP), "int32"),
+        "semantic": ((8, 50, 160), "uint8"),
+        "position": ((8, 50, 160), "uint8"),
+        "has_maps": ((8,), "bool"),
+        "weight": ((8,), "float32"),
+    }
+    assert batch["has_maps"].all()
+    assert (batch["weight"] == 1).all()
+    assert (batch["characters"][:, 4:] == TAIWAN.void).all()
+    assert all(TAIWAN.decode(ids).startswith("AB") for ids in batch["characters"])
+
+
+def test_batch_depends_on_its_number_alone(prepared):
+    batches = take(prepared, 7)
+    assert_equal(take(prepared, 3, start_step=4), batches[4:])
+    assert_equal(take(prepared, 7), batches)
+    assert not np.array_equal(take(prepared, 1, seed=1)[0]["characters"], batches[0]["characters"])
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_share_the_batches_of_one(prepared, processes):
+    whole = take(prepared, 5)
+    parts = [take(prepared, 5, process_index=i, process_count=processes) for i in range(processes)]
+    for k, batch in enumerate(whole):
+        for i in range(processes):
+            mine = {key: value[i::processes] for key, value in batch.items()}
+            assert_equal([parts[i][k]], [mine])
+
+
+def test_worker_processes_change_nothing(prepared):
+    assert_equal(take(prepared, 4, workers=2, start_step=2), take(prepared, 4, start_step=2))
+
+
+def test_an_epoch_has_every_plate_once_and_the_next_another_order(prepared):
+    batches = take(prepared, 2, batch_size=COUNT)
+    texts = [[TAIWAN.decode(ids) for ids in batch["characters"]] for batch in batches]
+    assert sorted(texts[0]) == sorted(texts[1]) == [f"AB{i:02d}" for i in range(COUNT)]
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.2])
+def test_maps_lie_on_their_characters(prepared, jitter):
+    (batch,) = take(prepared, 1, batch_size=COUNT, jitter=jitter)
+    for i in range(COUNT):
+        for place, colour in ((0, FIRST), (3, LAST)):
+            pixels = batch["image"][i][batch["position"][i] == place].astype(int)
+            assert len(pixels) > 500
+            assert np.abs(pixels - colour).mean() < 25
+            classes = batch["semantic"][i][batch["position"][i] == place]
+            assert (classes == batch["characters"][i][place]).all()
+        background = batch["position"][i] == CP
+        assert ((batch["semantic"][i] == len(TAIWAN)) == background).all()
+        if not jitter:  # the plate fills the image, and its characters the plate
+            counts = np.bincount(batch["position"][i].ravel(), minlength=CP + 1)
+            assert (counts[:4] == 50 * 40).all()
+
+
+def test_jitter_shows_the_surroundings(prepared):
+    still, moved = (take(prepared, 1, jitter=jitter)[0]["image"] for jitter in (0.0, 0.2))
+    ground_red = [(batch[..., 0] > 150) & (batch[..., 1] < 100) for batch in (still, moved)]
+    assert ground_red[0].mean() < 0.02
+    assert ground_red[1].mean() > 0.05
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_evaluation_has_every_plate_once(prepared, processes):
+    texts, weights = [], 0.0
+    for i in range(processes):
+        batches = list(
+            pipeline.eval_batches(
+                prepared, "train", TAIWAN, CP, 8, process_index=i, process_count=processes
+            )
+        )
+        assert [len(batch["image"]) for batch in batches] == [8 // processes] * 3
+        for batch in batches:
+            weights += batch["weight"].sum()
+            texts += [
+                TAIWAN.decode(ids)
+                for ids, weight in zip(batch["characters"], batch["weight"], strict=True)
+                if weight
+            ]
+    assert weights == COUNT
+    assert sorted(texts) == [f"AB{i:02d}" for i in range(COUNT)]
+
+
+def test_text_that_no_network_can_write_counts_and_is_never_right(prepared):
+    (batch,) = pipeline.eval_batches(prepared, "test", CHINA, 7, 4)
+    assert CHINA.decode(batch["characters"][0]) == "皖A12340"
+    assert (batch["characters"][1:3] == -1).all()
+    assert batch["weight"].tolist() == [1, 1, 1, 0]
+    assert not batch["has_maps"].any()
+    assert (batch["semantic"] == len(CHINA)).all()
+    with pytest.raises(DataError, match="plates of 8 characters"):
+        pipeline.train_batches(prepared, "test", CHINA, 7, 2, seed=0)
+    with pytest.raises(DataError, match="characters 皖"):
+        pipeline.train_batches(prepared, "train+test", TAIWAN, 8, 2, seed=0)
+
+
+def test_wrong_sets_and_splits_are_explained(prepared, tmp_path):
+    with pytest.raises(DataError, match="--mode=prepare"):
+        pipeline.eval_batches(tmp_path, "train", TAIWAN, CP, 8)
+    with pytest.raises(DataError, match="no split 'tset'; it has .*'test': 3.*'train': 23"):
+        pipeline.eval_batches(prepared, "tset", TAIWAN, CP, 8)
+    with pytest.raises(ValueError, match="batch_size=9 must divide by 2"):
+        pipeline.eval_batches(prepared, "test", TAIWAN, CP, 9, process_count=2)
+
+
+def test_pixels_belong_to_the_character_that_holds_their_centre():
+    slanted = np.array([[[2.0, 1.0], [6.0, 1.0], [4.0, 5.0], [0.0, 5.0]]], np.float32)
+    semantic, position = pipeline.draw_maps(slanted, np.array([7]), (6, 8), 34, 6)
+    for y, x in np.ndindex(6, 8):
+        left = 2 - (y + 0.5 - 1) / 2
+        inside = 1 <= y + 0.5 <= 5 and left <= x + 0.5 <= left + 4
+        assert (position[y, x] == 0) == inside
+        assert semantic[y, x] == (7 if inside else 34)
+
+
+def test_small_images_from_disk(tmp_path):
+    """A folder of crops without boxes: the whole file is the plate."""
+    from hpa_jax.data import folder
+
+    for i in range(4):
+        trees.write(tmp_path / f"data/AB{i}2.jpg", trees.jpeg(i, 94, 24))
+    prepare.prepare(
+        "crops", lambda b: folder.read(tmp_path / "data", on_bad=b), tmp_path / "set", workers=1
+    )
+    (batch,) = pipeline.eval_batches(tmp_path / "set", "train", TAIWAN, 4, 4)
+    expected = prepare.images.open_rgb(tmp_path / "data/AB02.jpg").resize((160, 50), 2)
+    assert np.abs(batch["image"][0].astype(int) - np.asarray(expected)).mean() < 3

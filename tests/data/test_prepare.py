@@ -1,0 +1,218 @@
+"""Preparing: crops with the right geometry, in a set that TFDS opens, resumable, and its report."""
+
+import functools
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from hpa_jax.charset import TAIWAN
+from hpa_jax.data import aolp, ccpd, prepare, records
+from hpa_jax.data.plate import DataError, Plate, box_corners
+from tests.data import trees
+
+GROUND, PLATE, FIRST, LAST = (200, 60, 60), (30, 30, 220), (250, 250, 250), (20, 160, 20)
+
+
+def photograph(scale=1):
+    """A plate of four characters at (40, 30)–(200, 80); its first and last are painted."""
+    pixels = np.full((120 * scale, 260 * scale, 3), GROUND, np.uint8)
+    for (x1, y1, x2, y2), colour in (
+        ((40, 30, 200, 80), PLATE),
+        ((40, 30, 80, 80), FIRST),
+        ((160, 30, 200, 80), LAST),
+    ):
+        pixels[y1 * scale : y2 * scale, x1 * scale : x2 * scale] = colour
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def plate(name="p", split="train", text="AB12", scale=1, **kwargs):
+    box = tuple(scale * x for x in (40, 30, 200, 80))
+    boxes = [(40 + 40 * i, 30, 80 + 40 * i, 80) for i in range(4)]
+    fields = {
+        "box": box,
+        "corners": box_corners(box),
+        "characters": tuple(box_corners(tuple(scale * x for x in b)) for b in boxes),
+    }
+    return Plate(photograph(scale), name, split, text, **(fields | kwargs))
+
+
+def reader(plates):
+    return lambda on_bad: iter(plates)
+
+
+def read_back(directory, split="train"):
+    source = tfds.builder_from_directory(directory).as_data_source(split)
+    return [source[i] for i in range(len(source))]
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_crops_keep_box_and_characters_in_place(tmp_path, rectify, scale):
+    prepare.prepare("set", reader([plate(scale=scale)]), tmp_path, rectify=rectify, workers=1)
+    (example,) = read_back(tmp_path)
+    x1, y1, x2, y2 = example["box"]
+    assert x2 - x1 == pytest.approx(min(160 * scale, 240), abs=1)
+    height, width, _ = example["image"].shape
+    assert width == pytest.approx(1.3 * (x2 - x1), abs=2)  # a margin of 0.15 on each side
+    assert height == pytest.approx(1.3 * (y2 - y1), abs=2)
+    for corners, colour in zip(example["characters"][[0, 3]], (FIRST, LAST), strict=True):
+        left, top = np.ceil(corners[0] + 1).astype(int)
+        right, bottom = np.floor(corners[2] - 1).astype(int)
+        assert np.abs(example["image"][top:bottom, left:right].astype(int) - colour).max() < 60
+    outside = example["image"][:, : int(x1) - 2]
+    assert np.abs(outside.astype(int) - GROUND).mean() < 10
+    assert example["text"].decode() == "AB12"
+
+
+def test_rectified_plate_is_upright_again(tmp_path):
+    corners = ((40.0, 30.0), (200.0, 50.0), (190.0, 100.0), (30.0, 80.0))
+    image = Image.open(io.BytesIO(photograph()))
+    to_source = prepare.crops.homography(corners, box_corners((40, 30, 200, 80)))
+    slanted = image.transform(
+        image.size, Image.Transform.PERSPECTIVE, to_source.ravel()[:8], Image.Resampling.BILINEAR
+    )
+    buffer = io.BytesIO()
+    slanted.save(buffer, "PNG")
+    first = prepare.crops.transform(
+        np.linalg.inv(to_source), np.array(box_corners((40, 30, 80, 80)), float)
+    )
+    characters = (tuple(map(tuple, first.tolist())),)
+    item = Plate(buffer.getvalue(), "p", "train", "A", (30, 30, 200, 100), corners, characters)
+    prepare.prepare("set", reader([item]), tmp_path, rectify=True, workers=1)
+    (example,) = read_back(tmp_path)
+    x1, y1, x2, y2 = example["box"]
+    found = example["characters"][0]
+    expected = box_corners((x1, y1, x1 + (x2 - x1) / 4, y2))
+    np.testing.assert_allclose(found, expected, atol=0.01)
+    inner = example["image"][int(y1) + 3 : int(y2) - 3, int(x1) + 3 : int(x1 + (x2 - x1) / 4) - 3]
+    assert np.abs(inner.astype(int) - FIRST).mean() < 10
+
+
+def test_box_partly_outside_is_cut_and_box_outside_is_refused(tmp_path):
+    partly = plate(box=(-10.0, 30.0, 80.0, 80.0), corners=None, characters=())
+    prepare.prepare("set", reader([partly]), tmp_path / "a", workers=1)
+    assert read_back(tmp_path / "a")[0]["box"][0] == 0
+    outside = plate("far", box=(250.0, 30.0, 400.0, 80.0))
+    with pytest.raises(DataError, match="far: its box .* outside its image of 260×120"):
+        prepare.prepare("set", reader([outside]), tmp_path / "b", workers=1)
+
+
+def test_real_layout_on_several_processes_equals_one(tmp_path):
+    trees.aolp_subset(tmp_path / "data/Subset_AC", 40, trees.jpeg())
+    read = functools.partial(aolp.read, tmp_path / "data")
+    for workers in (1, 2):
+        report = prepare.prepare(
+            "aolp", lambda b: read(on_bad=b), tmp_path / f"{workers}", workers=workers,
+            plates_a_shard=16, expected={"ac": 681, "rp": 611},
+        )  # fmt: skip
+    assert report.counts == {"ac": 40, "ac_second": 1}
+    assert "(published: 681)" in str(report)
+    shards = [sorted(p.name for p in (tmp_path / w).glob("aolp-*")) for w in "12"]
+    assert shards[0] == shards[1]
+    assert len(shards[0]) == 4
+    for one, two in zip(*(read_back(tmp_path / w, "ac") for w in "12"), strict=True):
+        assert one["name"] == two["name"]
+        np.testing.assert_array_equal(one["image"], two["image"])
+    texts = [example["text"].decode() for example in read_back(tmp_path / "2", "ac")]
+    assert texts == [trees.taiwan_text(i) for i in range(1, 41)]
+
+
+def test_stopped_run_goes_on_where_it_was(tmp_path):
+    trees.aolp_subset(tmp_path / "data/Subset_AC", 30, trees.jpeg())
+    bad_image = tmp_path / "data/Subset_AC/Image/25.jpg"
+    bad_image.write_bytes(trees.jpeg()[:300])
+
+    def run():
+        return prepare.prepare(
+            "aolp", lambda b: aolp.read(tmp_path / "data", b), tmp_path / "set", workers=1,
+            plates_a_shard=10,
+        )  # fmt: skip
+
+    with pytest.raises(DataError, match="25.jpg"):
+        run()
+    with pytest.raises(DataError, match="holds no prepared data set"):
+        records.Source(tmp_path / "set", "ac")
+    first = tmp_path / "set/aolp-ac.array_record-00000-of-00003"
+    last = tmp_path / "set/aolp-ac.array_record-00002-of-00003"
+    before = first.stat().st_mtime_ns
+    assert not last.exists()
+    bad_image.write_bytes(trees.jpeg(3))
+    assert run().counts["ac"] == 30
+    assert first.stat().st_mtime_ns == before
+    remade = last.stat().st_mtime_ns
+    run()
+    assert last.stat().st_mtime_ns == remade
+    bad_image.write_bytes(trees.jpeg(4, width=100))  # a changed photograph is cut anew
+    run()
+    assert last.stat().st_mtime_ns != remade
+    assert first.stat().st_mtime_ns == before
+
+
+def test_report_of_a_messy_set(tmp_path):
+    good = plate("a1")
+    plates = [
+        good,
+        plate("t1", "test", "AB13"),  # the same image and box as a1, in another split
+        plate("t2", "test", "AB12", box=(40.0, 31.0, 200.0, 80.0)),  # the same text
+        plate("wrong", text="AI12"),
+        plate("cut", text="CD34", box=(40.0, 30.0, 200.0, 79.0)),
+        plate("none", text="", characters=()),
+    ]
+    plates[4] = Plate(b"\xff\xd8\xff\xe0 cut", "cut", "train", "CD34")
+    report = prepare.prepare(
+        "set", reader(plates), tmp_path, charset=TAIWAN, num_characters=6, skip_bad=True, workers=1
+    )
+    assert report.counts == {"train": 1, "test": 2}
+    assert report.duplicates == ["t1 of test is a1 of train"]
+    assert report.shared_texts == 1
+    assert report.without_text == 1
+    assert "I" not in report.unseen
+    assert set(report.unseen) == set(TAIWAN.characters) - set("AB123")
+    assert [line.partition(":")[0] for line in report.bad] == ["cut", "wrong"]
+    assert report.positions["test"][3] == {"3": 1, "2": 1}
+    saved = json.loads((tmp_path / "report.json").read_text())
+    assert saved["counts"] == report.counts
+    assert saved["bad"] == report.bad
+    for phrase in ("cut: is ", "'I' not in charset", "duplicates across splits: 1"):
+        assert phrase in str(report)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("AI12", "'I' not in charset"), ("AAA12345", "num_characters is 7")]
+)
+def test_wrong_label_stops_before_any_image_is_read(tmp_path, text, says):
+    plates = [Plate(b"not an image", "p", "train", text)]
+    with pytest.raises(DataError, match=says):
+        prepare.prepare(
+            "set", reader(plates), tmp_path, charset=TAIWAN, num_characters=7, workers=1
+        )
+
+
+def test_nothing_to_prepare_and_foreign_directories(tmp_path):
+    with pytest.raises(DataError, match="no plates with a text"):
+        prepare.prepare("set", reader([]), tmp_path, workers=1)
+    prepare.prepare("one", reader([plate()]), tmp_path, workers=1)
+    with pytest.raises(DataError, match="holds another data set, one"):
+        prepare.prepare("two", reader([plate()]), tmp_path, workers=1)
+
+
+def test_scenes_without_a_plate_are_counted_not_prepared(tmp_path):
+    trees.write(tmp_path / "data/ccpd_np/1.jpg", trees.jpeg())
+    trees.write(tmp_path / "data/ccpd_blur" / trees.ccpd_name(5), trees.jpeg())
+    report = prepare.prepare(
+        "ccpd", lambda b: ccpd.read(tmp_path / "data", b), tmp_path / "set", workers=1
+    )
+    assert (report.counts, report.without_text) == ({"blur": 1}, 1)
+
+
+def test_tensorflow_is_not_needed():
+    code = "import sys, hpa_jax.data.prepare; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

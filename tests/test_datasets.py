@@ -1,0 +1,97 @@
+"""Configs of the paper's data sets, and the way from the user's files to batches through them."""
+
+import importlib
+import itertools
+
+import numpy as np
+import pytest
+
+from hpa_jax import datasets
+from hpa_jax.data.plate import DataError
+from tests.data import trees
+
+
+def get_config(name, arg=""):
+    return importlib.import_module(f"configs.{name}").get_config(arg)
+
+
+@pytest.mark.parametrize(
+    ("name", "arg", "train", "test"),
+    [
+        ("aolp", "test=AC", "le582+rp", {"AC": "ac"}),
+        ("aolp", "test=RP,le=757,backbone=resnet101", "ac+le582+le175", {"RP": "rp"}),
+        ("aolp", "test=LE", "ac+rp", {"LE582": "le582", "LE757": "le582+le175"}),
+        ("media_lab", "fold=2", "fold0+fold1+fold3+difficult", {"fold2": "fold2"}),
+        ("ccpd", "", "base_train", {"base": "base_test"}),
+        ("ccpd", "test=blur", "base_train", {"blur": "blur"}),
+        ("clpd", "", "", {"clpd": "test"}),
+        ("files", "charset=china", "train", {"dev": "dev"}),
+    ],
+)
+def test_protocols(name, arg, train, test):
+    config = get_config(name, arg)
+    assert config.data.train == train
+    assert config.data.test.to_dict() == test
+    assert config.data.reader in datasets.READERS
+
+
+def test_the_papers_hyperparameters():
+    for name in ("aolp", "media_lab"):
+        config = get_config(name)
+        assert config.optimizer.learning_rate == 2e-5
+        assert config.batch_size == 256
+    config = get_config("ccpd", "init=runs/x,backbone=resnet50")
+    assert (config.optimizer.learning_rate, config.model.backbone) == (2e-5, "resnet50")
+    assert config.loss.semantic == config.loss.position == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "arg", "says"),
+    [
+        ("aolp", "tset=LE", "known are test, le, backbone, init"),
+        ("aolp", "test=XX", "should be one of AC, LE, RP"),
+        ("aolp", "le=600", "582 plates in the paper"),
+        ("aolp", "le=all", "should be an int"),
+        ("media_lab", "fold=4", "should be one of 0, 1, 2, 3"),
+    ],
+)
+def test_wrong_arguments_are_explained(name, arg, says):
+    with pytest.raises(ValueError, match=says):
+        get_config(name, arg)
+
+
+def test_from_the_users_tree_to_batches(tmp_path, capsys):
+    trees.ccpd_base(tmp_path / "CCPD", train=12, test=5, image=trees.jpeg())
+    config = get_config("ccpd")
+    config.data.root, config.data.prepared = str(tmp_path / "CCPD"), str(tmp_path / "set")
+    config.data.estimate_boxes = ("china_blue",)
+    config.data.workers = 0
+    config.batch_size = 4
+    datasets.prepare_run(config)
+    printed = capsys.readouterr().out
+    assert "base_train         12  characters a plate: 12 of 7  (published: 100000)" in printed
+    (batch,) = itertools.islice(datasets.train_batches(config, 3), 1)
+    assert batch["image"].shape == (4, 50, 160, 3)
+    assert batch["has_maps"].all()
+    assert (np.unique(batch["position"][0]) == np.arange(8)).all()
+    tests = datasets.test_sets(config)
+    assert [batch["weight"].sum() for batch in tests["base"]()] == [4, 1]
+    datasets.inspect_run(config, tmp_path / "run")
+    assert (tmp_path / "run/inspect/base_train_positions.png").exists()
+
+
+@pytest.mark.parametrize("field", ["reader", "estimate_boxes"])
+def test_wrong_names_are_explained(field):
+    config = get_config("files")
+    config.data[field] = "cpcd" if field == "reader" else ("blue",)
+    with pytest.raises(ValueError, match=f"data.{field}='.*' should be one of"):
+        datasets.prepare_run(config)
+
+
+def test_missing_data_are_explained(tmp_path):
+    config = get_config("aolp")
+    config.data.root, config.data.prepared = str(tmp_path / "none"), str(tmp_path / "set")
+    with pytest.raises(DataError, match="none: does not exist; expected a folder with AOLP"):
+        datasets.prepare_run(config)
+    with pytest.raises(DataError, match="--mode=prepare"):
+        datasets.train_batches(config, 0)
