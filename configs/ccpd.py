@@ -1,0 +1,41 @@
+"""CCPD base: trains on its 100,000 training plates, tests on the 100,000 others (table 3).
+
+Expected (paper, table 3, plates found by a detector): 99.57 % of whole plates with ResNet-18, 99.65
+with ResNet-101. Here plates are cut out by their labelled boxes. In the release of 2019 the base
+test set has 99,996 plates.
+
+1. Prepare, once; the folder holds ccpd_base and splits (other sub-sets are prepared too, if there):
+    python -m hpa_jax.main --config=configs/ccpd.py --mode=prepare --config.data.root=FOLDER
+2. Look at it:
+    python -m hpa_jax.main --config=configs/ccpd.py --mode=inspect --workdir=runs/ccpd
+3. Train and test:
+    python -m hpa_jax.main --config=configs/ccpd.py --workdir=runs/ccpd
+4. Test on another sub-set (blur, db, fn, rotate, tilt, challenge, weather):
+    python -m hpa_jax.main --config=configs/ccpd.py:test=blur --workdir=runs/ccpd --mode=evaluate
+
+Arguments: test (base, or a sub-set), backbone, init (the run to start from). The paper's: batch
+256, RMSProp, text only: no maps are supervised on CCPD. Its rate of 2e-5 is for ImageNet weights;
+from random ones, as without init, 5e-4 with a warm-up is ours. It is silent on the length of
+training and the schedule: 12,000 steps are 30 epochs.
+"""
+
+import ml_collections
+
+from configs import files
+from hpa_jax.data import protocols
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    arg = files.parse_arg(arg, test="base", backbone="resnet18", init="")
+    c = files.base("ccpd", arg["backbone"], arg["init"])
+    c.charset = "china"
+    c.num_characters = 7
+    c.model.void = False  # every plate has seven, but for the green ones
+    c.loss.semantic = c.loss.position = 0.0
+    c.data.train = protocols.CCPD.train
+    test = protocols.CCPD.test if arg["test"] == "base" else {arg["test"]: arg["test"]}
+    c.data.test = ml_collections.ConfigDict(test)
+    c.data.any_text = True  # green plates have eight, and are only ever tested on
+    c.num_steps = 12_000
+    c.eval_every = 2_000
+    return c

@@ -1,0 +1,30 @@
+"""CLPD: tests a network trained on CCPD base on all 1,200 plates from 31 provinces (table 3).
+
+Expected (paper, table 3, plates found by a detector): 78.50 % of whole plates with ResNet-18, 82.50
+with ResNet-101. Plates of eight characters, and those of fewer that a network without void class
+cannot write, count as wrong.
+
+1. Train on CCPD base: configs/ccpd.py.
+2. Prepare, once; the folder holds CLPD.csv and CLPD_1200:
+    python -m hpa_jax.main --config=configs/clpd.py --mode=prepare --config.data.root=FOLDER
+3. Test:
+    python -m hpa_jax.main --config=configs/clpd.py --workdir=runs/ccpd --mode=evaluate
+
+Argument: backbone, as in training.
+"""
+
+import ml_collections
+
+from configs import ccpd, files
+from hpa_jax.data import protocols
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    arg = files.parse_arg(arg, backbone="resnet18")
+    c = ccpd.get_config(f"backbone={arg['backbone']}")
+    c.data.reader = "clpd"
+    c.data.root = "data/clpd"
+    c.data.prepared = "prepared/clpd"
+    c.data.train = protocols.CLPD.train
+    c.data.test = ml_collections.ConfigDict(protocols.CLPD.test)
+    return c

@@ -1,0 +1,56 @@
+"""The fields of every experiment. Each config file starts from these and states what differs."""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """ResNet-18 at the paper's size on rendered Taiwanese plates."""
+    c = ml_collections.ConfigDict()
+    c.seed = 0
+    c.charset = "taiwan"  # a name in hpa_jax.charset.CHARSETS, or the characters themselves
+    c.num_characters = 7  # Cp, the most characters a plate has
+    c.image_size = (50, 160)  # height, width; the paper's
+
+    c.model = ml_collections.ConfigDict()  # the arguments of hpa_jax.HPANet
+    c.model.backbone = "resnet18"  # resnet18, resnet34, resnet50, resnet101
+    c.model.width = 1.0  # multiplies every hidden channel count
+    c.model.void = True  # the void class: plates may be shorter than Cp
+    c.model.classifier = "shared"  # or "separate" (table 4)
+    c.model.attention = True  # False: no HPA maps, needs separate classifiers (table 4)
+    c.model.dtype = "float32"  # compute type, or "bfloat16"; parameters stay float32
+
+    c.data = ml_collections.ConfigDict()
+    c.data.styles = ("taiwan_old", "taiwan_new")  # names in hpa_jax.data.styles.STYLES
+    c.data.weights = ()  # how often each style is drawn; empty: equally often
+    c.data.fonts = ()  # font files or glyph folders; empty: the fonts that come installed
+
+    c.data.realism = 1.0  # strength of tilt, dirt, light, blur and noise; 0 gives clean plates
+
+    c.data.augment = 0.0  # strength of augmentation on top; rendered plates have their own
+
+    c.init = ml_collections.ConfigDict()  # what training starts from; all empty: random weights
+    c.init.checkpoint = ""  # a run whose reader is trained on, for these plates
+    c.init.backbone = ""  # a converted ImageNet ResNet (hpa_jax.convert), or a run: its backbone
+    c.freeze = ()  # patterns of module paths that stay as they start: ("backbone/context_path",)
+    c.ema = 0.0  # decay of a moving average of the weights, which is then what is read with
+
+    c.loss = ml_collections.ConfigDict()
+    c.loss.semantic = 1.0  # α1 of equation 1; 0 switches the term off
+    c.loss.position = 1.0  # α2
+
+    c.optimizer = ml_collections.ConfigDict()  # RMSProp; decay and eps are PyTorch's defaults
+    c.optimizer.learning_rate = 1e-3
+    c.optimizer.schedule = "cosine"  # or "constant"
+    c.optimizer.warmup_steps = 0
+    c.optimizer.decay = 0.99
+    c.optimizer.eps = 1e-8
+    c.optimizer.momentum = 0.0
+    c.optimizer.weight_decay = 0.0
+
+    c.batch_size = 256  # plates a step over all devices; the paper's
+    c.num_steps = 10_000
+    c.log_every = 50  # steps between two lines in metrics.jsonl
+    c.eval_every = 1_000  # steps between two evaluations, each with a checkpoint
+    c.eval_size = 1_000  # fresh rendered plates in an evaluation
+    c.keep_checkpoints = 1  # latest ones kept, besides the most accurate
+    return c

@@ -1,0 +1,210 @@
+"""Checkpoints by Orbax: everything that training and reading need, in one directory a step.
+
+A checkpoint holds three items: `variables` (parameters and batch statistics), `optimizer`, and
+`metadata` (JSON: network arguments, charset, image size, plate styles). Reading needs the first
+and the last, and only training writes the second.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from hpa_jax.charset import Charset
+from hpa_jax.models.hpa import HPANet
+
+FORMAT = 1  # of the metadata; readers refuse any other
+
+
+def open_manager(workdir: str | pathlib.Path, keep: int = 1) -> ocp.CheckpointManager:
+    """Opens the checkpoints of a run for writing; keeps the `keep` latest and the most accurate."""
+    policy = checkpoint_managers.AnyPreservationPolicy(
+        [
+            checkpoint_managers.LatestN(keep),
+            checkpoint_managers.BestN(
+                get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False
+            ),
+        ]
+    )
+    options = ocp.CheckpointManagerOptions(preservation_policy=policy, best_fn=_accuracy)
+    return ocp.CheckpointManager(_directory(workdir), options=options)
+
+
+def _accuracy(metrics: dict[str, float]) -> float:
+    return metrics["accuracy"]
+
+
+def _directory(workdir: str | pathlib.Path) -> pathlib.Path:
+    return pathlib.Path(workdir).absolute() / "checkpoints"
+
+
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    variables: Any,
+    optimizer: Any | None,
+    metadata: dict[str, Any],
+    accuracy: float | None = None,
+) -> None:
+    """Saves in the background; `manager.wait_until_finished()` waits.
+
+    Args:
+      manager: from `open_manager`.
+      step: names the checkpoint.
+      variables: {'params': …, 'batch_stats': …}.
+      optimizer: the optimiser's state, or None where nothing was trained.
+      metadata: what `hpa_jax.recognize` needs to rebuild the network; JSON types.
+      accuracy: on the evaluation plates, in [0, 1], if it was measured at this step.
+    """
+    items = {
+        "variables": ocp.args.StandardSave(variables),
+        "metadata": ocp.args.JsonSave({"format": FORMAT} | metadata),
+    }
+    if optimizer is not None:
+        items["optimizer"] = ocp.args.StandardSave(optimizer)
+    manager.save(
+        step,
+        args=ocp.args.Composite(**items),
+        metrics=None if accuracy is None else {"accuracy": accuracy},
+        force=True,
+    )
+
+
+def restore(
+    manager: ocp.CheckpointManager, step: int, variables: Any, optimizer: Any
+) -> tuple[Any, Any]:
+    """Restores variables and optimiser in the shapes, types and shardings of the given trees."""
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, (variables, optimizer))
+    restored = manager.restore(
+        step,
+        args=ocp.args.Composite(
+            variables=ocp.args.StandardRestore(abstract[0]),
+            optimizer=ocp.args.StandardRestore(abstract[1]),
+        ),
+    )
+    return restored["variables"], restored["optimizer"]
+
+
+def read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """The metadata of one checkpoint.
+
+    Raises:
+      ValueError: it is damaged, or of another format than this version writes.
+    """
+    with _explained(manager, step):
+        args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
+        metadata = manager.restore(step, args=args)["metadata"]
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"checkpoint {manager.directory}/{step} has format {metadata.get('format')!r}: this "
+            f"version of hpa_jax reads format {FORMAT}; read it with the version that wrote it"
+        )
+    return metadata
+
+
+def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, int]:
+    """Opens a run's directory; returns its manager and its most accurate (else latest) step.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint below `path`.
+    """
+    directory = pathlib.Path(path).absolute()
+    if directory.name != "checkpoints":
+        directory = _directory(path)
+    step = None
+    if directory.is_dir():
+        manager = ocp.CheckpointManager(
+            directory,
+            options=ocp.CheckpointManagerOptions(read_only=True, best_fn=_accuracy),
+            item_handlers={
+                "variables": ocp.StandardCheckpointHandler(),
+                "optimizer": ocp.StandardCheckpointHandler(),
+                "metadata": ocp.JsonCheckpointHandler(),
+            },
+        )
+        step = manager.best_step() if manager.best_step() is not None else manager.latest_step()
+    if step is None:
+        raise FileNotFoundError(
+            f"no checkpoint below {path}: give the --workdir of a training run, which holds a "
+            "folder 'checkpoints'"
+        )
+    return manager, step
+
+
+def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and metadata of a run's most accurate (else latest) checkpoint.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint below `path`.
+      ValueError: the checkpoint is damaged or of another format.
+    """
+    manager, step = open_for_reading(path)
+    metadata = read_metadata(manager, step)
+    with _explained(manager, step):
+        abstract = manager.item_metadata(step)["variables"]
+    return restore_variables(manager, step, abstract), metadata
+
+
+def load_reader(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """As `load`, of a whole reader.
+
+    Raises:
+      ValueError: also if the checkpoint is a backbone alone.
+    """
+    variables, metadata = load(path)
+    if "charset" not in metadata:
+        raise ValueError(
+            f"{path} holds a backbone and no reader: train one from it with "
+            f"--config.init.backbone={path}"
+        )
+    return variables, metadata
+
+
+def make_metadata(
+    model: HPANet, charset: Charset, image_size: tuple[int, int], styles: Sequence[str]
+) -> dict[str, Any]:
+    """What a reader must know to rebuild the network around its variables; JSON types."""
+    network = {
+        field.name: getattr(model, field.name)
+        for field in dataclasses.fields(model)
+        if field.name not in ("parent", "name")
+    }
+    return {
+        "network": network | {"dtype": jnp.dtype(model.dtype).name},
+        "charset": charset.characters,
+        "image_size": list(image_size),
+        "styles": list(styles),
+    }
+
+
+def restore_variables(manager: ocp.CheckpointManager, step: int, abstract: Any) -> Any:
+    """Restores only the variables, on the default device.
+
+    Raises:
+      ValueError: the checkpoint is damaged, or is not of the tree `abstract`.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), abstract
+    )
+    with _explained(manager, step):
+        args = ocp.args.Composite(variables=ocp.args.StandardRestore(abstract))
+        return manager.restore(step, args=args)["variables"]
+
+
+@contextlib.contextmanager
+def _explained(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
+    """Turns whatever the libraries raise on a damaged checkpoint into one error that names it."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"checkpoint {manager.directory}/{step} cannot be restored: it is damaged or "
+            f"incomplete ({type(error).__name__}: {str(error).splitlines()[0]})"
+        ) from error

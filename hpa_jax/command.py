@@ -1,0 +1,20 @@
+"""What every command of the package does first."""
+
+import os
+import pathlib
+
+import jax
+from absl import flags, logging
+
+
+def set_up() -> None:
+    """Quietens the libraries, and keeps compiled programs on disk for the next command.
+
+    Orbax tells much: `--verbosity=0` shows it. Programs lie below the user's cache folder, unless
+    `JAX_COMPILATION_CACHE_DIR` names another; `JAX_ENABLE_COMPILATION_CACHE=false` keeps none.
+    """
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)
+    if jax.config.jax_compilation_cache_dir is None:
+        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hpa_jax"))

@@ -1,0 +1,85 @@
+"""Accuracy over the whole plate, as the paper counts it, and pictures of readings."""
+
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import ml_collections
+from PIL import Image
+
+from hpa_jax import inputs, metrics, picture
+from hpa_jax.models.hpa import HPANet
+from hpa_jax.recognize import Recognizer, load_recognizer
+
+Batch = dict[str, jax.Array]
+PAGE = 16  # plates on a page of pictures
+
+
+def make_eval_step(model: HPANet) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
+    """Returns a jitted (variables, batch) -> (plates right, plates), float32 scalars.
+
+    Rows of weight 0 count in neither.
+    """
+
+    @jax.jit
+    def eval_step(variables: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        logits = model.apply(variables, batch["image"] / 255.0).logits
+        right = metrics.plates_right(logits, batch["characters"], model.num_classes)
+        return (right * batch["weight"]).sum(), batch["weight"].sum()
+
+    return eval_step
+
+
+def count_right(
+    eval_step: Callable[[Any, Batch], tuple[jax.Array, jax.Array]],
+    variables: Any,
+    batches: Iterable[Batch],
+) -> tuple[int, int]:
+    """Returns (plates right, plates) over all batches; each batch may be sharded."""
+    counts = jax.device_get([eval_step(variables, batch) for batch in batches])
+    right, total = (int(sum(column)) for column in zip(*counts, strict=True))
+    return right, total
+
+
+def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
+    """Reads `config.eval_size` fresh plates with a run's best checkpoint, as a user would.
+
+    Prints the accuracy and writes `readings.png` and `failures.png` (paper, figures 4 and 5).
+    """
+    workdir = pathlib.Path(workdir)
+    reader = load_recognizer(workdir)
+    key = jax.random.key(config.seed + 1)  # no key of training comes from this one
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    for test, batches in inputs.make_inputs(config, sharding, key).tests.items():
+        right, total, pages = read_all(reader, batches())
+        print(f"{test} {right}/{total} plates right ({right / total:.2%})".strip(), end="")
+        print(", never seen in training")
+        for name, rows in pages.items():
+            if rows:
+                path = workdir / f"{name}{test and '_' + test}.png"
+                picture.page(rows).save(path)
+                print(f"{path}: what was read, and each character's HPA map")
+    print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")
+
+
+def read_all(
+    reader: Recognizer, batches: Iterable[Batch]
+) -> tuple[int, int, dict[str, list[Image.Image]]]:
+    """Reads all plates; returns (plates right, plates, pictures of the first of each kind).
+
+    The pictures are rows of `picture.maps_row`, at most `PAGE` under "readings" (right ones) and
+    under "failures". A truth that the charset cannot write shows as "?" and is never read.
+    """
+    right, total, pages = 0, 0, {"readings": [], "failures": []}
+    for batch in map(jax.device_get, batches):
+        kept = batch["weight"] > 0
+        images, ids = list(batch["image"][kept]), batch["characters"][kept]
+        for image, reading, row in zip(images, reader.read(images, maps=True), ids, strict=True):
+            truth = reader.charset.decode(row) if (row >= 0).all() else "?"
+            total += 1
+            right += reading.text == truth
+            rows = pages["readings" if reading.text == truth else "failures"]
+            if len(rows) < PAGE:
+                rows.append(picture.maps_row(image, reading, truth))
+    return right, total, pages

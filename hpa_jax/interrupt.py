@@ -1,0 +1,35 @@
+"""SIGTERM and Ctrl-C, so that a run stops between two steps with its state saved."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Interrupted(Exception):
+    """A run stopped on request, saved and ready to go on."""
+
+
+@contextlib.contextmanager
+def catch_interrupts() -> Iterator[Callable[[int], bool]]:
+    """Yields `interrupted(step)`, true once a stop was asked for; a second Ctrl-C stops at once.
+
+    On several processes all of them agree on the step, through JAX's preemption service.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    received = []
+
+    def handle(number, frame):
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    previous = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda step: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

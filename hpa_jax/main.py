@@ -1,0 +1,70 @@
+"""The launcher: `python -m hpa_jax.main --config=configs/quickstart.py --workdir=DIR`.
+
+This file is intentionally kept short: all logic is in libraries that tests and notebooks import.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from hpa_jax import command, evaluate, interrupt, train
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "A file with get_config(); fields are set with --config.field=value."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and pictures go.")
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "prepare", "inspect"], "What to do."
+)
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Joins the processes of a cluster job.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the mode; returns the exit status: 0, 1 for an error, 143 for a run that was stopped."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    command.set_up()
+    if _DISTRIBUTED.value:
+        jax.distributed.initialize()
+    print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
+    try:
+        if _MODE.value in ("prepare", "inspect"):
+            from hpa_jax import datasets  # Grain and TFDS are imported only where needed
+
+            run = {"prepare": datasets.prepare_run, "inspect": datasets.inspect_run}
+            run[_MODE.value](_CONFIG.value, _WORKDIR.value)
+            return 0
+        if _MODE.value == "train":
+            train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+        if jax.process_index() == 0:
+            evaluate.evaluate_run(_CONFIG.value, _WORKDIR.value)
+    except interrupt.Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 143
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Absl's parser, with one line instead of a traceback for a field that no config has."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except AttributeError as error:
+        detail = error.args[0]
+        detail = detail.args[0] if isinstance(detail, KeyError) else detail
+        sys.exit(f"error: the config has no field {' '.join(str(detail).split())}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    flags.register_multi_flags_validator(
+        ["mode", "workdir"],
+        lambda values: values["mode"] == "prepare" or values["workdir"],
+        "--workdir=DIR says where the run lives",
+    )
+    app.run(main, flags_parser=parse_flags)

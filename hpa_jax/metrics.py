@@ -1,0 +1,54 @@
+"""The paper's metric, the whole plate right or wrong, and its record on disk."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+from tensorboardX import SummaryWriter
+
+
+def plates_right(logits: jax.Array, characters: jax.Array, void: int) -> jax.Array:
+    """Whether each plate is read without one wrong character (paper, "Experiments").
+
+    Predicted voids are discarded before the comparison, as when reading.
+
+    Args:
+      logits: B×Cp×outputs.
+      characters: B×Cp int32 class ids, padded with void.
+      void: the void class id.
+
+    Returns:
+      B bool.
+    """
+
+    def voids_last(ids_BC: jax.Array) -> jax.Array:
+        order = jnp.argsort(ids_BC == void, axis=-1, stable=True)
+        return jnp.take_along_axis(ids_BC, order, axis=-1)
+
+    read = voids_last(logits.argmax(axis=-1).astype(characters.dtype))
+    return (read == voids_last(characters)).all(axis=-1)
+
+
+class MetricWriter:
+    """Writes scalars to `metrics.jsonl` and to TensorBoard, in process 0 only."""
+
+    def __init__(self, workdir: pathlib.Path) -> None:
+        self._active = jax.process_index() == 0
+        if self._active:
+            self._file = (workdir / "metrics.jsonl").open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(workdir / "tensorboard"))
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Appends one line, `{"step": …, name: value, …}`, and flushes it."""
+        if not self._active:
+            return
+        self._file.write(json.dumps({"step": step} | scalars) + "\n")
+        self._file.flush()
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._active:
+            self._file.close()
+            self._board.close()

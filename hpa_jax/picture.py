@@ -1,0 +1,68 @@
+"""Pictures of what a network read and where it looked (paper, figures 4 and 5)."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if typing.TYPE_CHECKING:
+    from hpa_jax.recognize import Reading
+
+INK, RIGHT, WRONG, PAPER = (32, 32, 32), (0, 120, 60), (190, 30, 30), (255, 255, 255)
+CAPTION = 20  # pixels of the line beneath a tile
+
+
+def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
+    """One attention map over its plate: H×W×3 uint8; the map's highest place shows brightest."""
+    height, width, _ = image_HWC.shape
+    weights = Image.fromarray((map_hw / max(map_hw.max(), 1e-6)).astype(np.float32))
+    heat = np.asarray(weights.resize((width, height), Image.Resampling.BICUBIC)).clip(0, 1)
+    grey = image_HWC.mean(axis=-1, keepdims=True)
+    glow = np.stack([heat, heat**2 * 0.75, 0.35 * (1 - heat)], axis=-1) * 255
+    return (0.45 * grey + 0.55 * glow).astype(np.uint8)
+
+
+def maps_row(image_HWC: np.ndarray, reading: Reading, truth: str | None = None) -> Image.Image:
+    """The plate with its reading, then each character's map over it, in reading order.
+
+    Args:
+      image_HWC: uint8, the plate as the network saw it.
+      reading: with maps.
+      truth: shown and compared, if it is known.
+    """
+    height, width, _ = image_HWC.shape
+    maps = reading.maps if reading.maps is not None else ()
+    row = Image.new("RGB", ((width + 4) * (1 + len(maps)), height + CAPTION), PAPER)
+    draw = ImageDraw.Draw(row)
+    colour = INK if truth is None else RIGHT if reading.text == truth else WRONG
+    caption = f"{reading.text}  {reading.confidence:.2f}"
+    if truth not in (None, reading.text):
+        caption = f"{reading.text}  is {truth}"
+    _tile(row, draw, 0, image_HWC, caption, colour)
+    for i, (map_hw, (character, confidence)) in enumerate(
+        zip(maps, reading.characters, strict=False), start=1
+    ):
+        tile = overlay(image_HWC, map_hw)
+        _tile(row, draw, i * (width + 4), tile, f"{character}  {confidence:.2f}", INK)
+    return row
+
+
+def _tile(row, draw, left, pixels, caption, colour) -> None:
+    row.paste(Image.fromarray(pixels), (left, 0))
+    draw.text(
+        (left + 2, pixels.shape[0] + 2), caption, fill=colour, font=ImageFont.load_default(13)
+    )
+
+
+def page(rows: Sequence[Image.Image]) -> Image.Image:
+    """Rows beneath each other on one page."""
+    width = max(row.width for row in rows) + 8
+    sheet = Image.new("RGB", (width, sum(row.height + 4 for row in rows) + 8), PAPER)
+    top = 8
+    for row in rows:
+        sheet.paste(row, (8, top))
+        top += row.height + 4
+    return sheet

@@ -1,0 +1,346 @@
+"""Training, top to bottom: network, data, state, checkpoints, loop."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+from hpa_jax import checkpoint, inputs, losses, optimizer, weights
+from hpa_jax.charset import Charset
+from hpa_jax.evaluate import count_right, make_eval_step
+from hpa_jax.interrupt import Interrupted, catch_interrupts
+from hpa_jax.metrics import MetricWriter
+from hpa_jax.models.hpa import HPANet
+
+Batch = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that changes from step to step; a checkpoint's step is `step`.
+
+    With `config.ema`, `averaged` is the moving average of `variables`: what is evaluated, and what
+    a checkpoint gives to readers.
+    """
+
+    step: jax.Array
+    variables: dict[str, Any]  # {'params': …, 'batch_stats': …}
+    optimizer: optax.OptState
+    averaged: dict[str, Any] | None = None
+
+    @property
+    def readable(self) -> dict[str, Any]:
+        """The variables to read with."""
+        return self.variables if self.averaged is None else self.averaged
+
+
+def train_and_evaluate(
+    config: ml_collections.ConfigDict, workdir: str | pathlib.Path
+) -> TrainState:
+    """Trains as `config` says, from the latest checkpoint in `workdir` if there is one.
+
+    Raises:
+      ValueError: a field of the config is wrong, or `workdir` holds another network.
+      FloatingPointError: the loss became infinite or not a number; nothing was saved after it.
+      Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
+    """
+    workdir = pathlib.Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2), encoding="utf-8")
+
+    # --- Devices: one data axis; parameters on all, rows of a batch split over them.
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    sharded = NamedSharding(mesh, PartitionSpec("data"))
+    if config.batch_size % jax.device_count():
+        raise ValueError(
+            f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
+        )
+
+    # --- Network, data and optimiser.
+    charset = inputs.make_charset(config)
+    model = HPANet(num_characters=config.num_characters, num_classes=len(charset), **config.model)
+    schedule, tx = make_optimizer(config)
+    init_key, train_key, eval_key = jax.device_put(
+        jax.random.split(jax.random.key(config.seed), 3), replicated
+    )
+    plates = inputs.make_inputs(config, sharded, eval_key)
+
+    # --- State: 1. this run's latest checkpoint, 2. what config.init names, 3. random weights.
+    state = jax.jit(
+        make_init(model, tx, config.image_size, bool(config.ema)), out_shardings=replicated
+    )(init_key)
+    manager = checkpoint.open_manager(workdir, config.keep_checkpoints)
+    metadata = checkpoint.make_metadata(model, charset, config.image_size, config.data.styles)
+    if manager.latest_step() is not None:
+        state = resume(manager, state, metadata)
+        print(f"resumed at step {state.step} of {config.num_steps}")
+    elif config.init.checkpoint or config.init.backbone:
+        state = start_from(state, config.init.checkpoint, config.init.backbone, metadata)
+    first_step = int(state.step)
+
+    # --- Steps.
+    train_step = make_train_step(
+        model,
+        tx,
+        plates.make_batch,
+        config.loss.semantic,
+        config.loss.position,
+        config.freeze,
+        config.ema,
+    )
+    eval_step = make_eval_step(model)
+    feed = plates.feed(first_step)
+
+    # --- Loop: step, log, evaluate, save, in this order.
+    log = TrainLog(workdir, config, first_step, schedule)
+    with contextlib.closing(log), catch_interrupts() as interrupted:
+        for step in range(first_step + 1, config.num_steps + 1):
+            fed = next(feed)
+            with jax.transfer_guard("disallow"):
+                state, metrics = train_step(state, train_key, fed)
+            log.add(step, metrics)
+            stop = interrupted(step)
+            if stop or step % config.eval_every == 0 or step == config.num_steps:
+                log.check_finite()  # before a broken state can be saved over a good one
+                accuracy = None
+                if not stop:
+                    for name, batches in plates.tests.items():
+                        right, total = count_right(eval_step, state.readable, batches())
+                        # The first test set decides which checkpoint is the most accurate.
+                        accuracy = right / total if accuracy is None else accuracy
+                        log.evaluated(step, name, right, total)
+                checkpoint.save(manager, step, state.readable, resumable(state), metadata, accuracy)
+            if stop:
+                break
+    manager.close()  # waits for the last save
+    if first_step < config.num_steps and step < config.num_steps:
+        raise Interrupted(
+            f"stopped after step {step} of {config.num_steps}, saved: the same command goes on "
+            "from there"
+        )
+    return state
+
+
+class TrainLog:
+    """Metrics of the steps on disk, and a progress bar with plates/s and time left."""
+
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        config: ml_collections.ConfigDict,
+        first_step: int,
+        schedule: optax.Schedule,
+    ) -> None:
+        self._every, self._batch_size = config.log_every, config.batch_size
+        self._schedule = schedule
+        self._writer = MetricWriter(workdir)
+        self._pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self._progress = tqdm(
+            total=config.num_steps * config.batch_size,
+            initial=first_step * config.batch_size,
+            unit="plate",
+            unit_scale=True,
+            disable=jax.process_index() != 0,
+            dynamic_ncols=True,
+            smoothing=0.05,  # steps are queued in bursts
+        )
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step that may still be running.
+
+        The steps before it are written while it runs, so that the device never waits.
+        """
+        if step % self._every == 0 and self._pending:
+            scalars = self.check_finite()
+            self._writer.write(step, scalars | {"learning_rate": float(self._schedule(step))})
+            self._progress.set_postfix(loss=f"{scalars['loss']:.3f}")
+            self._pending = []
+        self._pending.append((step, metrics))
+        self._progress.update(self._batch_size)
+
+    def check_finite(self) -> dict[str, float]:
+        """Means over the steps that were not written yet.
+
+        Raises:
+          FloatingPointError: one of them has a metric that is not finite; the step is named.
+        """
+        history = [(step, jax.device_get(metrics)) for step, metrics in self._pending]
+        for step, metrics in history:
+            broken = [name for name, value in metrics.items() if not np.isfinite(value)]
+            if broken:
+                raise FloatingPointError(
+                    f"{', '.join(broken)} became infinite or not a number at step {step}, and "
+                    "nothing was saved since: lower optimizer.learning_rate or raise "
+                    "optimizer.warmup_steps"
+                )
+        return {name: float(np.mean([m[name] for _, m in history])) for name in history[0][1]}
+
+    def evaluated(self, step: int, name: str, right: int, total: int) -> None:
+        """Writes the accuracy on a test set."""
+        self._writer.write(step, {f"accuracy{name and '_' + name}": right / total})
+        self._progress.write(f"step {step}: {name} {right}/{total} plates right".replace("  ", " "))
+
+    def close(self) -> None:
+        self._progress.close()
+        self._writer.close()
+
+
+def make_optimizer(
+    config: ml_collections.ConfigDict,
+) -> tuple[optax.Schedule, optax.GradientTransformation]:
+    """The schedule and RMSProp that a config asks for."""
+    o = config.optimizer
+    schedule = optimizer.make_schedule(
+        o.schedule, o.learning_rate, config.num_steps, o.warmup_steps
+    )
+    tx = optimizer.make_rmsprop(schedule, o.decay, o.eps, o.momentum, o.weight_decay)
+    return schedule, weights.freeze(tx, config.freeze) if config.freeze else tx
+
+
+def make_init(
+    model: HPANet,
+    tx: optax.GradientTransformation,
+    image_size: tuple[int, int],
+    averaging: bool = False,
+) -> Callable[[jax.Array], TrainState]:
+    """A function from a random key to the state before the first step."""
+
+    def init(key: jax.Array) -> TrainState:
+        variables = model.init(key, jnp.zeros((1, *image_size, 3)))
+        opt_state = tx.init(variables["params"])
+        return TrainState(jnp.int32(0), variables, opt_state, variables if averaging else None)
+
+    return init
+
+
+def make_train_step(
+    model: HPANet,
+    tx: optax.GradientTransformation,
+    make_batch: Callable[[jax.Array, Batch], Batch],
+    semantic_weight: float,
+    position_weight: float,
+    freeze: Sequence[str] = (),
+    ema: float = 0.0,
+) -> Callable[[TrainState, jax.Array, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    """Returns the jitted, donated step (state, key, fed) -> (state, metrics).
+
+    The batch is a function of `fold_in(key, state.step)` and of what the host fed for this step, so
+    a resumed run sees the same plates. What `freeze` covers (see `weights`) works as in reading and
+    has no gradient; `ema` is the decay of the moving average of a state that has one.
+    """
+
+    def train_step(
+        state: TrainState, key: jax.Array, fed: Batch
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        batch = make_batch(jax.random.fold_in(key, state.step), fed)
+
+        def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+            with weights.frozen_statistics(freeze):
+                output, updates = model.apply(
+                    state.variables | {"params": weights.stop_gradients(params, freeze)},
+                    batch["image"] / 255.0,
+                    train=True,
+                    mutable=["batch_stats"],
+                )
+            loss, terms = losses.total_loss(output, batch, semantic_weight, position_weight)
+            return loss, (terms, updates)
+
+        params = state.variables["params"]
+        grads, (terms, updates) = jax.grad(loss_fn, has_aux=True)(params)
+        changes, opt_state = tx.update(grads, state.optimizer, params)
+        variables = {"params": optax.apply_updates(params, changes)} | updates
+        terms["gradient_norm"] = optax.global_norm(grads)
+        averaged = state.averaged
+        if averaged is not None:
+            averaged = weights.moving_average(averaged, variables, state.step, ema)
+        return TrainState(state.step + 1, variables, opt_state, averaged), terms
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def resume(manager: Any, state: TrainState, metadata: dict[str, Any]) -> TrainState:
+    """The state of the latest checkpoint, in the shardings of `state`.
+
+    Raises:
+      ValueError: the checkpoint is of another network, whose differing fields are named, or of
+        another optimiser.
+    """
+    step = manager.latest_step()
+    saved = checkpoint.read_metadata(manager, step)
+    differing = [
+        key
+        for key in ("network", "charset", "image_size")
+        if json.dumps(saved.get(key)) != json.dumps(metadata[key])
+    ]
+    if differing:
+        changes = "; ".join(
+            f"{key}: {saved.get(key)} there, {metadata[key]} here" for key in differing
+        )
+        raise ValueError(
+            f"{manager.directory} holds another network ({changes}): give another --workdir"
+        )
+    try:
+        readable, saved = checkpoint.restore(manager, step, state.readable, resumable(state))
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{manager.directory} was trained with another optimizer, freeze or ema: give these "
+            "as they were, or another --workdir and this run as --config.init.checkpoint"
+        ) from error
+    step = jax.device_put(jnp.int32(step), state.step.sharding)
+    if state.averaged is None:
+        return TrainState(step, readable, saved)
+    return TrainState(step, saved["variables"], saved["optimizer"], readable)
+
+
+def resumable(state: TrainState) -> Any:
+    """What a checkpoint holds for training alone."""
+    if state.averaged is None:
+        return state.optimizer
+    return {"optimizer": state.optimizer, "variables": state.variables}
+
+
+def start_from(
+    state: TrainState, reader: str, backbone: str, metadata: dict[str, Any]
+) -> TrainState:
+    """The first state with the weights of other runs, in the shardings of `state`.
+
+    Args:
+      state: of the new network, just initialised.
+      reader: a run to go on from, also with another charset, Cp or void; or "".
+      backbone: a run or converted ResNet whose `backbone/context_path` is taken; or "".
+      metadata: of the new network.
+
+    Raises:
+      OSError, ValueError: a checkpoint is missing or damaged, or does not fit; all that differs
+        is named.
+    """
+    variables = jax.device_get(state.variables)
+    if reader:
+        trained, theirs = checkpoint.load_reader(reader)
+        fixed = ("backbone", "width", "classifier", "attention")
+        flags = [
+            f"--config.model.{name}={theirs['network'][name]}"
+            for name in fixed
+            if theirs["network"][name] != metadata["network"][name]
+        ]
+        if flags:
+            raise ValueError(f"init.checkpoint {reader}: is of another network: {' '.join(flags)}")
+        charsets = Charset(theirs["charset"]), Charset(metadata["charset"])
+        variables = weights.adapt(trained, variables, *charsets)
+    if backbone:
+        imagenet, _ = checkpoint.load(backbone)
+        variables = weights.graft(variables, imagenet, "backbone/context_path")
+    variables = jax.device_put(variables, jax.tree.map(lambda x: x.sharding, state.variables))
+    averaged = None if state.averaged is None else jax.tree.map(jnp.copy, variables)
+    return state.replace(variables=variables, averaged=averaged)

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Every worker of a Cloud TPU slice; the workdir must be a path that all of them see.
+# usage: launch/tpu_pod.sh NAME ZONE configs/synthetic.py WORKDIR [--config.batch_size=512 …]
+#        DRY_RUN=1 launch/tpu_pod.sh …   prints the commands instead
+set -euo pipefail
+name=$1 zone=$2 config=$3 workdir=$4
+run=${DRY_RUN:+echo}
+repository=$(git config --get remote.origin.url)
+everywhere() {
+  $run gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command "$1"
+}
+everywhere "test -d hpa_jax || git clone $repository hpa_jax
+cd hpa_jax && git fetch && git checkout $(git rev-parse HEAD)
+test -d .venv || python3 -m venv .venv
+.venv/bin/pip install --quiet -e '.[tpu]'"
+everywhere "cd hpa_jax && .venv/bin/python -m hpa_jax.main --config=$config \
+--workdir=$workdir --distributed ${*:5}"

@@ -1,0 +1,160 @@
+"""The reader and its command, on a network with random weights: texts are noise, but exact."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpa_jax import checkpoint, recognize
+from hpa_jax.charset import TAIWAN
+from hpa_jax.models.hpa import HPANet
+
+RNG = np.random.default_rng(0)
+
+
+def _draw(leaf):
+    """Kernels that keep the size of what goes through them; the rest spread around 1."""
+    if len(leaf.shape) == 1:
+        return RNG.normal(1.0, 0.5, leaf.shape).astype(np.float32)
+    return (RNG.normal(size=leaf.shape) * (2 / np.prod(leaf.shape[:-1])) ** 0.5).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A checkpoint of random weights, spread so that different plates read differently."""
+    model = HPANet(width=0.125, num_characters=6, num_classes=34, void=True)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 50, 160, 3)))
+    variables = jax.tree.map(_draw, shapes)
+    variables["batch_stats"] = jax.tree.map(lambda x: np.abs(x) + 0.1, variables["batch_stats"])
+    path = tmp_path_factory.mktemp("run")
+    manager = checkpoint.open_manager(path)
+    metadata = checkpoint.make_metadata(model, TAIWAN, (50, 160), styles=())
+    checkpoint.save(manager, 1, variables, {"count": np.zeros(1)}, metadata, accuracy=0.5)
+    manager.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader(workdir):
+    return recognize.load_recognizer(workdir)
+
+
+@pytest.fixture(scope="module")
+def images():
+    small = RNG.integers(0, 256, (9, 5, 16, 3), np.uint8)
+    return [np.asarray(Image.fromarray(s).resize((160, 50), 2)) for s in small]
+
+
+def test_a_plate_reads_the_same_alone_and_in_any_batch(reader, images):
+    together = reader.read(images)
+    assert len({r.text for r in together}) > 1
+    for size in (1, 2, 5):
+        for one, other in zip(reader.read(images, batch_size=size), together, strict=True):
+            assert one.text == other.text
+            assert one.confidence == pytest.approx(other.confidence, rel=1e-4)
+
+
+def test_paths_pictures_and_arrays_read_alike(reader, images, tmp_path):
+    path = tmp_path / "plate.png"
+    Image.fromarray(images[0]).save(path)
+    kinds = [path, str(path), Image.open(path), images[0]]
+    readings = reader.read(kinds)
+    assert len(set(readings)) == 1
+    assert reader.read(path) == reader.read([path])
+
+
+def test_confidence_is_the_product_over_positions(reader, images):
+    for reading in reader.read(images):
+        assert reading.text == "".join(c for c, _ in reading.characters)
+        product = np.prod([p for _, p in reading.characters])
+        assert 0 <= reading.confidence <= product * (1 + 1e-5)
+        if len(reading.text) == 6:  # no void that counts too
+            assert reading.confidence == pytest.approx(product, rel=1e-4)
+
+
+def test_maps_come_one_a_character(reader, images):
+    for reading in reader.read(images[:2], maps=True):
+        assert reading.maps.shape == (len(reading.text), 7, 20)
+        assert reading.maps.dtype == np.float32
+        assert 0 <= reading.maps.min() <= reading.maps.max() <= 1
+    assert reader.read(images[:1])[0].maps is None
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "1"])
+def test_every_mode_of_image_is_read(reader, images, mode):
+    image = Image.fromarray(images[0]).convert(mode)
+    assert reader.read([image])[0].confidence > 0
+
+
+def test_wrong_images_are_named(reader, tmp_path):
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    for path, problem in ((empty, "is empty"), (tmp_path / "absent.jpg", "cannot be read")):
+        with pytest.raises(ValueError, match=f"{path.name}: {problem}"):
+            reader.read([path])
+    with pytest.raises(ValueError, match="float64: must be H×W×3 or H×W uint8"):
+        reader.read([np.zeros((50, 160, 3))])
+
+
+def test_no_checkpoint_is_explained(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint below .*--workdir"):
+        recognize.load_recognizer(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_explained(workdir, tmp_path):
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    for file in (copy / "checkpoints" / "1" / "variables").rglob("*"):
+        if file.is_file() and file.stat().st_size > 1000:
+            file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match="cannot be restored: it is damaged"):
+        recognize.load_recognizer(copy)
+
+
+def command(workdir, *arguments):
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "hpa_jax.recognize",
+            f"--checkpoint={workdir}",
+            *map(str, arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
+    folder = tmp_path / "plates"
+    folder.mkdir()
+    for i in range(2):
+        Image.fromarray(images[i]).save(folder / f"{i}.png")
+    (folder / "broken.jpg").write_bytes(b"not an image")
+    done = command(workdir, "--format=json", f"--maps={tmp_path / 'maps'}", folder)
+    assert done.returncode == 1
+    assert "broken.jpg: is not an image" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    texts = [json.loads(line)["text"] for line in done.stdout.splitlines()]
+    assert texts == [r.text for r in reader.read(images[:2])]
+    drawn = sorted(p.name for p in (tmp_path / "maps").iterdir())
+    assert drawn == ["0.maps.png", "1.maps.png"]
+
+
+def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
+    path = tmp_path / "0.png"
+    Image.fromarray(images[0]).save(path)
+    expected = reader.read(images[:1])[0]
+    done = command(workdir, "--format=csv", path)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert done.returncode == 0
+    assert [(row["file"], row["text"]) for row in rows] == [(str(path), expected.text)]
+    assert command(workdir, path).stdout.split("\t")[1] == expected.text

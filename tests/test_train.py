@@ -1,0 +1,142 @@
+"""Training as a user meets it: resumed, interrupted, broken off, misconfigured."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import hpa_jax
+from configs import quickstart
+from hpa_jax import checkpoint, evaluate, interrupt, recognize, train
+from hpa_jax.models import hpa
+
+
+@pytest.fixture(scope="module")
+def config():
+    """The quick start, cut to what compiles fast and learns nothing."""
+    c = quickstart.get_config()
+    c.model.width = 0.125
+    c.loss.semantic = 1.0
+    c.image_size = (25, 80)
+    c.batch_size, c.eval_size = 4, 6
+    c.num_steps, c.log_every, c.eval_every = 4, 1, 2
+    c.optimizer.warmup_steps = 0
+    return c
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    """An uninterrupted run: its directory and its last state."""
+    workdir = tmp_path_factory.mktemp("run")
+    return workdir, train.train_and_evaluate(config, workdir)
+
+
+def assert_equal_trees(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_metrics_are_written(run, config):
+    lines = [json.loads(line) for line in (run[0] / "metrics.jsonl").read_text().splitlines()]
+    terms = {"loss", "character_loss", "semantic_loss", "position_loss", "learning_rate"}
+    assert terms <= set(lines[0])
+    assert [line["step"] for line in lines if "accuracy" in line] == [2, 4]
+    assert json.loads((run[0] / "config.json").read_text())["batch_size"] == config.batch_size
+
+
+def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
+    """SIGTERM in the third step; the same command then ends where the straight run ended."""
+    make_train_step = train.make_train_step
+
+    def interrupting(*arguments):
+        step_fn = make_train_step(*arguments)
+
+        def train_step(*inputs):
+            state, metrics = step_fn(*inputs)
+            if int(jax.device_get(state.step)) == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return state, metrics
+
+        return train_step
+
+    monkeypatch.setattr(train, "make_train_step", interrupting)
+    with pytest.raises(interrupt.Interrupted, match="after step 3 of 4"):
+        train.train_and_evaluate(config, tmp_path)
+    monkeypatch.undo()
+    state = train.train_and_evaluate(config, tmp_path)
+    assert_equal_trees(state, run[1])
+
+
+def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.losses, "character_loss", lambda logits, ids: logits.sum() * np.nan)
+    with pytest.raises(FloatingPointError, match="step 1, and"):
+        train.train_and_evaluate(config, tmp_path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint below"):
+        checkpoint.open_for_reading(tmp_path)
+
+
+def test_another_network_in_the_workdir_is_refused(run, config):
+    other = config.copy_and_resolve_references()
+    other.num_characters = 7
+    with pytest.raises(ValueError, match="another network.*num_characters"):
+        train.train_and_evaluate(other, run[0])
+
+
+def test_checkpoints_are_kept_by_age_and_accuracy(tmp_path):
+    manager = checkpoint.open_manager(tmp_path)
+    tree = {"params": np.zeros(2, np.float32)}
+    for step, accuracy in [(1, 0.1), (2, 0.9), (3, 0.5), (4, None)]:
+        checkpoint.save(manager, step, tree, tree, {}, accuracy)
+    manager.wait_until_finished()
+    assert sorted(manager.all_steps()) == [2, 4]
+    assert checkpoint.open_for_reading(tmp_path)[1] == 2
+
+
+def test_the_reader_reads_what_was_trained(run, config):
+    reader = hpa_jax.load_recognizer(run[0])
+    assert reader.image_size == (25, 80)
+    assert reader.charset == hpa_jax.TAIWAN
+    readings = reader.read([np.zeros((30, 90, 3), np.uint8)] * 2, maps=True)
+    assert [len(r.maps) for r in readings] == [len(r.text) for r in readings]
+
+
+def test_evaluate_writes_pictures(run, config, capsys):
+    evaluate.evaluate_run(config, run[0])
+    printed = capsys.readouterr().out
+    assert "/6 plates right" in printed
+    assert f"--checkpoint={run[0]}" in printed
+    pictures = [p for p in ("readings.png", "failures.png") if (run[0] / p).exists()]
+    assert pictures
+    assert all(Image.open(run[0] / p).width > 80 * 6 for p in pictures)
+
+
+def test_rgb_batches_split_over_the_devices(run):
+    """One step is one program over all devices: its state lies on both of the two."""
+    leaf = jax.tree.leaves(run[1].variables)[0]
+    assert len(leaf.sharding.device_set) == jax.device_count() == 2
+    assert leaf.is_fully_replicated
+
+
+def test_batch_must_divide_by_devices(config, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.batch_size = 3
+    with pytest.raises(ValueError, match="batch_size 3: must divide by the 2 devices"):
+        train.train_and_evaluate(other, tmp_path)
+
+
+def test_unknown_styles_are_refused(config, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.data.styles = ("mars",)
+    with pytest.raises(ValueError, match=r"data.styles \['mars'\]: must be among"):
+        train.train_and_evaluate(other, tmp_path)
+
+
+def test_metadata_alone_rebuilds_the_network(run, config):
+    manager, step = checkpoint.open_for_reading(run[0])
+    metadata = checkpoint.read_metadata(manager, step)
+    model = hpa.HPANet(**metadata["network"])
+    assert (model.width, model.num_characters) == (0.125, config.num_characters)
+    assert recognize.load_recognizer(run[0] / "checkpoints").image_size == (25, 80)
