@@ -1,0 +1,176 @@
+"""Weights of PyTorch to checkpoints of ours, and back.
+
+    python -m hpa_jax.convert --from=torchvision resnet18.pth --to=DIR   ImageNet's, to train from
+    python -m hpa_jax.convert --from=vim-lpr weights.pth --to=DIR        the authors', to read with
+    python -m hpa_jax.convert --from=hpa_jax RUN --to=weights.pth        ours, for the authors' code
+
+Files are `.pth` (needs the extra `torch`) or `.safetensors`.
+"""
+
+import pathlib
+import pickle
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from hpa_jax import checkpoint, command, torch_weights
+from hpa_jax.charset import CHARSETS, TAIWAN, Charset
+from hpa_jax.models.hpa import HPANet
+
+Path = str | pathlib.Path
+
+
+def convert_torchvision(file: Path, to: Path) -> str:
+    """Writes an ImageNet ResNet as a checkpoint for `config.init.backbone`; returns its name.
+
+    Raises:
+      OSError, ValueError: as `read_state_dict` and `torch_weights.from_torchvision`.
+    """
+    backbone, variables = torch_weights.from_torchvision(read_state_dict(file))
+    _write(to, variables, {"network": {"backbone": backbone}})
+    return backbone
+
+
+def convert_vim_lpr(
+    file: Path, to: Path, charset: Charset = TAIWAN, grey: bool = True
+) -> dict[str, Any]:
+    """Writes the authors' network as a reader; returns its `HPANet` arguments.
+
+    Args:
+      file: the state dictionary.
+      to: the new checkpoint's directory.
+      charset: in the order of the class ids; the authors' is Taiwan's, without I and O.
+      grey: turns plates grey before reading, as the authors' code does.
+
+    Raises:
+      OSError, ValueError: as `read_state_dict` and `torch_weights.from_vim_lpr`; or the charset
+        has another size than the network.
+    """
+    network, variables = torch_weights.from_vim_lpr(read_state_dict(file))
+    if len(charset) != network["num_classes"]:
+        raise ValueError(
+            f"{file} reads {network['num_classes']} characters and the charset has "
+            f"{len(charset)}: give the network's with --charset"
+        )
+    model = HPANet(**network | {"grey": grey})
+    _write(to, variables, checkpoint.make_metadata(model, charset, (50, 160), styles=()))
+    return network
+
+
+def convert_back(path: Path, to: Path) -> None:
+    """Writes the best checkpoint of a run as a state dictionary that the authors' code loads.
+
+    Raises:
+      OSError, ValueError: as `checkpoint.load` and `write_state_dict`.
+    """
+    variables, _ = checkpoint.load(path)
+    write_state_dict(torch_weights.to_vim_lpr(variables), to)
+
+
+def read_state_dict(file: Path) -> dict[str, np.ndarray]:
+    """Reads a state dictionary; only tensors are ever loaded, and no code of a pickle is run.
+
+    Raises:
+      OSError: the file is missing.
+      ValueError: it holds anything but tensors by name, or is damaged.
+      ModuleNotFoundError: the library that reads it is not installed.
+    """
+    file = pathlib.Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
+    return {name: np.asarray(tensor) for name, tensor in state.items()}
+
+
+def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
+    import safetensors.numpy
+
+    try:
+        return safetensors.numpy.load_file(file)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{file}: not a safetensors file ({error})") from error
+
+
+def _read_pickle(file: pathlib.Path) -> dict[str, np.ndarray]:
+    import torch
+
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{file}: refused, for it is damaged or holds more than tensors, which could run code "
+            f"({reason}); save model.state_dict() alone"
+        ) from error
+    if not isinstance(state, dict) or not all(torch.is_tensor(x) for x in state.values()):
+        raise ValueError(f"{file}: holds no state dictionary; save model.state_dict() alone")
+    return {name: x.float().numpy() if x.is_floating_point() else x for name, x in state.items()}
+
+
+def write_state_dict(state: dict[str, np.ndarray], file: Path) -> None:
+    """Writes a state dictionary as `.pth` or `.safetensors`.
+
+    Raises:
+      ValueError: the file has another suffix.
+      ModuleNotFoundError: the library that writes it is not installed.
+    """
+    file = pathlib.Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".safetensors":
+        import safetensors.numpy
+
+        safetensors.numpy.save_file(state, file)
+    elif file.suffix == ".pth":
+        import torch
+
+        torch.save({name: torch.from_numpy(np.array(x)) for name, x in state.items()}, file)
+    else:
+        raise ValueError(f"{file}: must end in .pth or .safetensors")
+
+
+def _write(to: Path, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
+    manager = checkpoint.open_manager(to)
+    if manager.latest_step() is not None:
+        raise ValueError(f"{to} holds checkpoints already: give another --to")
+    checkpoint.save(manager, 0, variables, None, metadata)
+    manager.close()
+
+
+def _main(argv: Sequence[str]) -> int:
+    command.set_up()
+    if len(argv) != 2:
+        raise app.UsageError("name one file, or with --from=hpa_jax the --workdir of a run")
+    source, to = argv[1], _TO.value
+    try:
+        if _FROM.value == "torchvision":
+            backbone = convert_torchvision(source, to)
+            print(f"{to}: {backbone}. Train from it with --config.init.backbone={to}")
+        elif _FROM.value == "vim-lpr":
+            charset = CHARSETS.get(_CHARSET.value) or Charset(_CHARSET.value)
+            network = convert_vim_lpr(source, to, charset, _GREY.value)
+            print(f"{to}: {network}. Read with python -m hpa_jax.recognize --checkpoint={to}")
+        else:
+            convert_back(source, to)
+            print(f"{to}: a state dictionary under the authors' names")
+    except ModuleNotFoundError as error:
+        print(f"error: {error}: pip install 'hpa_jax[torch]'", file=sys.stderr)
+        return 2
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    _FROM = flags.DEFINE_enum(
+        "from", None, ["torchvision", "vim-lpr", "hpa_jax"], "whose weights", required=True
+    )
+    _TO = flags.DEFINE_string("to", None, "where the converted weights go", required=True)
+    _CHARSET = flags.DEFINE_string(
+        "charset", "taiwan", "vim-lpr: a charset's name, or its characters in class order"
+    )
+    _GREY = flags.DEFINE_bool("grey", True, "vim-lpr: turns plates grey, as the authors' code does")
+    app.run(_main)

@@ -1,0 +1,197 @@
+"""A trained reader as one file that runs elsewhere, pre-processing inside.
+
+    python -m hpa_jax.export --checkpoint=RUN --format=stablehlo [--to=FILE] [PLATES…]
+
+The file takes uint8 images B×H×W×3 (RGB, any B) and gives, by name, class ids B×Cp (int32) and
+their confidences B×Cp (float32); with --maps also the HPA maps B×h×w×Cp. Its metadata say the
+charset, the image size and the version. It is kept only if it reads random and given plates as
+the network does.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.export
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+import hpa_jax
+from hpa_jax import command, recognize
+
+INSTALL = {
+    "stablehlo": "pip install 'hpa_jax[export]'",
+    "onnx": "it needs an environment of its own, see the README's section on export",
+}
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a StableHLO file runs on
+Outputs = dict[str, np.ndarray]
+
+
+def export_stablehlo(reader: recognize.Recognizer, maps: bool = False) -> bytes:
+    """A StableHLO file, which `jax.export.deserialize` reads; metadata stand in its `fun_name`."""
+    exported = jax.export.export(jax.jit(_make_function(reader, maps)), platforms=PLATFORMS)(
+        jax.ShapeDtypeStruct(_symbolic_shape(reader), np.uint8)
+    )
+    # The format has no field for metadata, and the function's name is free.
+    exported = dataclasses.replace(exported, fun_name=json.dumps(make_metadata(reader)))
+    return bytes(exported.serialize())
+
+
+def export_onnx(reader: recognize.Recognizer, maps: bool = False) -> bytes:
+    """An ONNX file; metadata stand in its properties. Needs an environment with `jax2onnx`."""
+    import jax2onnx
+
+    names = ["ids", "confidences", "maps"][: 2 + maps]
+    function = _make_function(reader, maps)
+    image = jax.ShapeDtypeStruct(_symbolic_shape(reader), np.uint8)
+    # jax2onnx 0.17 has no `vmap` of Flax layers and no padding of symbolic shapes: the function is
+    # traced before it comes in, and pads by concatenation.
+    with mock.patch.object(jnp, "pad", _pad_by_concatenation):
+        closed = jax.make_jaxpr(lambda images: [function(images)[name] for name in names])(image)
+    model = jax2onnx.to_onnx(
+        jax.extend.core.jaxpr_as_fun(closed),
+        [image],
+        model_name="hpa_jax",
+        input_names=["images"],
+        output_names=names,
+    )
+    for key, value in make_metadata(reader).items():
+        model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
+    return model.SerializeToString()
+
+
+def _pad_by_concatenation(
+    x: jax.Array, widths: Sequence[tuple[int, int]], constant_values: float = 0
+) -> jax.Array:
+    for axis, ends in enumerate(widths):
+        shapes = [(*x.shape[:axis], width, *x.shape[axis + 1 :]) for width in ends]
+        before, after = (jnp.full(shape, constant_values, x.dtype) for shape in shapes)
+        x = jnp.concatenate([before, x, after], axis) if any(ends) else x
+    return x
+
+
+def make_metadata(reader: recognize.Recognizer) -> dict[str, Any]:
+    """What a program must know to call the file and to spell its class ids; JSON types."""
+    return {
+        "charset": reader.charset.characters,  # the class id one past its end is void: drop it
+        "image_size": list(reader.image_size),
+        "version": hpa_jax.__version__,
+    }
+
+
+def _symbolic_shape(reader: recognize.Recognizer) -> tuple:
+    height, width = reader.image_size
+    return jax.export.symbolic_shape(f"batch, {height}, {width}, 3")
+
+
+def _make_function(
+    reader: recognize.Recognizer, maps: bool
+) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    forward = recognize.make_forward(reader.model)
+
+    def read_plates(images: jax.Array) -> dict[str, jax.Array]:
+        ids, confidences, maps_BHWC = forward(reader.variables, images)
+        outputs = {"ids": ids.astype(np.int32), "confidences": confidences}
+        return outputs | {"maps": maps_BHWC} if maps else outputs
+
+    return read_plates
+
+
+def run_stablehlo(file: bytes) -> Callable[[np.ndarray], Outputs]:
+    """The exported function, by `jax.export` alone."""
+    return jax.jit(jax.export.deserialize(bytearray(file)).call)
+
+
+def run_onnx(file: bytes) -> Callable[[np.ndarray], Outputs]:
+    """The exported function, by ONNX Runtime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+
+def check(
+    reader: recognize.Recognizer, run: Callable[[np.ndarray], Outputs], images: np.ndarray
+) -> None:
+    """Holds an exported function against the network on uint8 images B×H×W×3.
+
+    Raises:
+      ValueError: its class ids differ, or its confidences or maps do by more than 1e-3.
+    """
+    outputs = run(images)
+    expected = jax.jit(_make_function(reader, "maps" in outputs))(images)
+    for name, value in outputs.items():
+        error = np.abs(np.asarray(value, np.float32) - expected[name]).max()
+        if not error <= (0 if name == "ids" else 1e-3):
+            raise ValueError(
+                f"the exported {name} differ from the network's by up to {error:.2g}: nothing kept"
+            )
+
+
+def export(
+    checkpoint: str | pathlib.Path,
+    style: str,
+    to: str | pathlib.Path,
+    maps: bool = False,
+    plates: Sequence[recognize.ImageLike] = (),
+) -> None:
+    """Exports a run's best reader to the file `to`, once it reads as the network does.
+
+    Args:
+      checkpoint: the run's --workdir.
+      style: 'stablehlo' or 'onnx'.
+      to: the new file.
+      maps: also gives the HPA maps.
+      plates: images of plates for the check, beside random ones.
+
+    Raises:
+      OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
+      ModuleNotFoundError: a library that the style needs is not installed.
+    """
+    make, run = {"stablehlo": (export_stablehlo, run_stablehlo), "onnx": (export_onnx, run_onnx)}[
+        style
+    ]
+    reader = recognize.load_recognizer(checkpoint)
+    if maps and not reader.model.attention:
+        raise ValueError(f"{checkpoint} has no attention, so there are no maps to export")
+    rng = np.random.default_rng(0)
+    images = [*rng.integers(0, 256, (3, *reader.image_size, 3), np.uint8)]
+    images += [recognize.to_pixels(plate, reader.image_size) for plate in plates]
+    file = make(reader, maps)
+    check(reader, run(file), np.stack(images))
+    pathlib.Path(to).write_bytes(file)
+
+
+def _main(argv: Sequence[str]) -> int:
+    command.set_up()
+    to = pathlib.Path(_TO.value or pathlib.Path(_CHECKPOINT.value) / f"reader.{_FORMAT.value}")
+    plates = list(recognize.find_images(argv[1:]))
+    try:
+        export(_CHECKPOINT.value, _FORMAT.value, to, _MAPS.value, plates)
+    except ModuleNotFoundError as error:
+        print(f"error: {error}: {INSTALL[_FORMAT.value]}", file=sys.stderr)
+        return 2
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    size = to.stat().st_size / 2**20
+    print(f"{to}: {size:.1f} MiB, reads 3 random images and {len(plates)} plates as the network")
+    return 0
+
+
+if __name__ == "__main__":
+    _CHECKPOINT = flags.DEFINE_string(
+        "checkpoint", None, "the --workdir of a training run", required=True
+    )
+    _FORMAT = flags.DEFINE_enum("format", "stablehlo", ["stablehlo", "onnx"], "of the file")
+    _TO = flags.DEFINE_string("to", None, "the new file; else reader.FORMAT in the run")
+    _MAPS = flags.DEFINE_bool("maps", False, "also gives the HPA maps")
+    app.run(_main)

@@ -1,0 +1,309 @@
+"""Surgery on variable trees: pure functions, old trees in, a new tree out.
+
+A tree is what `HPANet.init` gives: {'params': …, 'batch_stats': …}. A path names a module, or an
+array without its collection, with slashes: 'backbone/context_path', 'semantic_bn/scale'. A pattern
+is a path with the wildcards `*`, `?` and `[…]`, and covers all that lies below it.
+"""
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+
+from hpa_jax.charset import Charset
+from hpa_jax.models.hpa import HPANet
+
+Variables = dict[str, Any]
+Flat = dict[str, Any]  # arrays by path, the collection first
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Which axes hold characters, and which positions; the background and void come last on them.
+CHARACTER_AXES = {
+    "semantic_network/block1": (-1,),
+    "semantic_network/gate?/kernel": (-2, -1),
+    "semantic_network/gate?/bias": (-1,),
+    "semantic_network/output/kernel": (-2, -1),
+    "semantic_network/output/bias": (-1,),
+    "semantic_bn": (-1,),
+    "classifier/conv/kernel": (-2,),
+    "classifier/dense": (-1,),
+}
+POSITION_AXES = {
+    "position_network/fusion_*": (-1,),
+    "position_network/gate?/kernel": (-2, -1),
+    "position_network/gate?/bias": (-1,),
+    "position_network/output/kernel": (-2, -1),
+    "position_network/output/bias": (-1,),
+}
+
+
+def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) -> Variables:
+    """Moves a network to another charset, another Cp, or both.
+
+    Every character that both charsets know keeps its rows in the classifier and its channels in
+    the semantic network, and every position that both networks have keeps its attention map;
+    background and void stay themselves. What is new comes from `fresh`.
+
+        fresh = HPANet(num_characters=7, num_classes=len(GREECE)).init(key, images)
+        variables = weights.adapt(variables, fresh, TAIWAN, GREECE)
+
+    Args:
+      variables: of the trained network.
+      fresh: of the network wanted, new; all shapes come from it.
+      old: the charset of `variables`.
+      new: the charset of `fresh`.
+
+    Raises:
+      ValueError: the networks differ in more than this; all mismatches are listed.
+    """
+    source, target = _flatten(variables), _flatten(fresh)
+    positions = (range(_num_characters(source)), range(_num_characters(target)))
+    separate = source["params/classifier/dense/bias"].ndim == 2
+    kinds = [
+        (CHARACTER_AXES, (old.characters, new.characters)),
+        (POSITION_AXES, positions),
+        ({"classifier": (0,)} if separate else {}, positions),
+    ]
+    result = {}
+    for path in source.keys() & target.keys():
+        moves = {
+            axis % target[path].ndim: change
+            for patterns, change in kinds
+            for pattern, axes in patterns.items()
+            if _covers(pattern, path)
+            for axis in axes
+        }
+        result[path] = _transplant(source[path], target[path], moves)
+    return _checked(result, target)
+
+
+def _transplant(
+    array: np.ndarray, fresh: np.ndarray, moves: dict[int, tuple[Sequence, Sequence]]
+) -> np.ndarray:
+    """`fresh` with all that both arrays know taken from `array`.
+
+    `moves` gives, for an axis, what stands along it in either; one place more, at the end, is the
+    background or void. Arrays that differ along another axis are returned as they are.
+    """
+    fixed = [axis for axis in range(fresh.ndim) if axis not in moves]
+    if array.ndim != fresh.ndim or any(array.shape[i] != fresh.shape[i] for i in fixed):
+        return array
+    places = [[(i, i) for i in range(size)] for size in fresh.shape]
+    for axis, (before, after) in moves.items():
+        places[axis] = [(before.index(x), i) for i, x in enumerate(after) if x in before]
+        if (array.shape[axis], fresh.shape[axis]) == (len(before) + 1, len(after) + 1):
+            places[axis].append((len(before), len(after)))
+    sources, targets = (np.ix_(*[[pair[i] for pair in axis] for axis in places]) for i in (0, 1))
+    result = np.array(fresh)
+    result[targets] = np.asarray(array)[sources]
+    return result
+
+
+def swap_backbone(variables: Variables, fresh: Variables) -> Variables:
+    """Moves a network to another ResNet.
+
+    The ResNet and all that reads its features come from `fresh`: the attention refinement modules
+    and the context rows of both fusion convolutions. Everything else is kept.
+
+        fresh = HPANet(backbone="resnet50").init(key, images)
+        variables = weights.swap_backbone(variables, fresh)
+
+    Raises:
+      ValueError: the networks differ in more than this; all mismatches are listed.
+    """
+    source, target = _flatten(variables), _flatten(fresh)
+    spatial = range(source["params/backbone/spatial_path3/conv/bias"].size)
+    result = {}
+    for path, array in target.items():
+        if _covers("backbone/context_path", path) or _covers("backbone/attention_*", path):
+            result[path] = array
+        elif _covers("*/fusion_conv/kernel", path) and path in source:
+            result[path] = _transplant(source[path], array, {2: (spatial, spatial)})
+        elif path in source:
+            result[path] = source[path]
+    return _checked(result, target)
+
+
+def graft(target: Variables, source: Variables, path: str) -> Variables:
+    """`target` with the module at `path` taken from `source`, parameters and statistics.
+
+        variables = weights.graft(variables, imagenet, "backbone/context_path")
+
+    Raises:
+      ValueError: `path` names no module, or its arrays do not fit; all mismatches are listed.
+    """
+    flat = _flatten(target)
+    scion = {name: array for name, array in _flatten(source).items() if _covers(path, name)}
+    stock = {name: array for name, array in flat.items() if _covers(path, name)}
+    if not stock:
+        raise ValueError(f"path {path!r}: names nothing in the network; it has {_modules(flat)}")
+    raise_on_mismatch(_shapes(scion), _shapes(stock))
+    return _unflatten(flat | scion)
+
+
+def average(trees: Sequence[Variables], weights: Sequence[float] | None = None) -> Variables:
+    """The mean of checkpoints of one network, equally or by `weights` (which need not sum to 1).
+
+        variables = weights.average([checkpoint.load(run)[0] for run in runs])
+
+    Raises:
+      ValueError: the trees differ in shape; all mismatches are listed.
+    """
+    for tree in trees[1:]:
+        raise_on_mismatch(_shapes(_flatten(tree)), _shapes(_flatten(trees[0])))
+    shares = np.asarray(weights or [1.0] * len(trees), np.float32)
+    shares /= shares.sum()
+    return jax.tree.map(lambda *xs: sum(w * x for w, x in zip(shares, xs, strict=True)), *trees)
+
+
+def moving_average(
+    averaged: Variables, variables: Variables, step: jax.Array, decay: float
+) -> Variables:
+    """One step of the exponential moving average that training keeps with `config.ema`.
+
+    Early steps count for more, min(decay, (1 + step) / (10 + step)), so that the random start is
+    soon forgotten.
+    """
+    decay = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, averaged, variables)
+
+
+def frozen_mask(params: Variables, patterns: Sequence[str]) -> Variables:
+    """A tree of bools: which parameters the patterns cover.
+
+        mask = weights.frozen_mask(variables["params"], ["backbone", "*/fusion_bn"])
+
+    Raises:
+      ValueError: a pattern covers nothing.
+    """
+    flat = traverse_util.flatten_dict(params, sep="/")
+    for pattern in patterns:
+        if not any(_matches(pattern, name) for name in flat):
+            raise ValueError(
+                f"freeze {pattern!r}: covers nothing; the network has {_modules(flat)}"
+            )
+    mask = {name: any(_matches(pattern, name) for pattern in patterns) for name in flat}
+    return traverse_util.unflatten_dict(mask, sep="/")
+
+
+def freeze(
+    optimizer: optax.GradientTransformation, patterns: Sequence[str]
+) -> optax.GradientTransformation:
+    """The optimiser, kept away from all parameters that the patterns cover; no state for them.
+
+    Batch statistics are no parameters: `frozen_statistics` holds theirs.
+    """
+
+    def labels(params: Variables) -> Variables:
+        mask = frozen_mask(params, patterns)
+        return jax.tree.map(lambda frozen: "frozen" if frozen else "trained", mask)
+
+    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
+
+
+def stop_gradients(params: Variables, patterns: Sequence[str]) -> Variables:
+    """The same parameters; through those that the patterns cover, no gradient is computed."""
+    mask = frozen_mask(params, patterns)
+    return jax.tree.map(lambda x, frozen: jax.lax.stop_gradient(x) if frozen else x, params, mask)
+
+
+def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
+    """While active, batch norms that the patterns cover use and keep their running statistics.
+
+    with weights.frozen_statistics(["backbone"]):
+        model.apply(variables, images, train=True, mutable=["batch_stats"])
+    """
+
+    def intercept(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
+        name = "/".join((*context.module.path, "mean"))
+        if isinstance(context.module, nn.BatchNorm) and any(_matches(p, name) for p in patterns):
+            kwargs = kwargs | {"use_running_average": True}
+        return call(*args, **kwargs)
+
+    return nn.intercept_methods(intercept)
+
+
+def intermediates(
+    model: HPANet, variables: Variables, images: jax.Array, patterns: Sequence[str]
+) -> dict[str, Any]:
+    """The outputs of all modules whose path fits a pattern (exactly, not below it), by path.
+
+        outputs = weights.intermediates(model, variables, images, ["backbone", "*_network"])
+        semantic_BHWC = outputs["semantic_network"]
+
+    Raises:
+      ValueError: no module fits.
+    """
+
+    def wanted(module: nn.Module, _: str) -> bool:
+        return any(fnmatch.fnmatchcase("/".join(module.path), p) for p in patterns)
+
+    _, state = model.apply(
+        variables, images, capture_intermediates=wanted, mutable=["intermediates"]
+    )
+    flat = traverse_util.flatten_dict(state.get("intermediates", {}), sep="/")
+    if not flat:
+        raise ValueError(f"no module's path fits {list(patterns)}")
+    return {name.removesuffix("/__call__"): values[0] for name, values in flat.items()}
+
+
+def raise_on_mismatch(given: Shapes, expected: Shapes, problems: Sequence[str] = ()) -> None:
+    """Raises a ValueError that lists all arrays that are missing, unknown or misshapen.
+
+    `problems` already found are listed with them.
+    """
+    problems = list(problems)
+    problems += [f"{name}: missing" for name in expected if name not in given]
+    problems += [f"{name}: unknown" for name in given if name not in expected]
+    problems += [
+        f"{name}: has shape {given[name]}, must be {shape}"
+        for name, shape in expected.items()
+        if name in given and given[name] != shape
+    ]
+    if problems:
+        raise ValueError(f"{len(problems)} arrays do not fit:\n  " + "\n  ".join(problems))
+
+
+def _checked(result: Flat, target: Flat) -> Variables:
+    raise_on_mismatch(_shapes(result), _shapes(target))
+    return _unflatten(result)
+
+
+def _flatten(variables: Variables) -> Flat:
+    return traverse_util.flatten_dict(variables, sep="/")
+
+
+def _unflatten(flat: Flat) -> Variables:
+    return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def _shapes(flat: Flat) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in flat.items()}
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}/*")
+
+
+def _covers(pattern: str, path: str) -> bool:
+    """Whether a pattern covers an array of a whole tree, whatever its collection."""
+    return _matches(pattern, path.partition("/")[2])
+
+
+def _modules(flat: Flat) -> str:
+    names = {name.removeprefix("params/").removeprefix("batch_stats/") for name in flat}
+    return ", ".join(sorted({name.split("/")[0] for name in names}))
+
+
+def _num_characters(flat: Flat) -> int:
+    """Cp, read off the position network or, without one, the separate classifiers."""
+    if "params/position_network/output/bias" in flat:
+        return flat["params/position_network/output/bias"].size - 1
+    return flat["params/classifier/dense/bias"].shape[0]

@@ -1,0 +1,154 @@
+"""Training that starts from other weights: a reader, a backbone; frozen parts; averages."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hpa_jax
+from configs import finetune, quickstart
+from hpa_jax import checkpoint, inputs, train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def noise_for_plates():
+    """Rendering plates would compile for longer than all the rest."""
+
+    def make_render(config, sharding=None):
+        def render_batch(key):
+            shape = (config.batch_size, *config.image_size)
+            keys = jax.random.split(key, 2)
+            characters = (config.batch_size, config.num_characters)
+            return {
+                "image": jax.random.randint(keys[0], (*shape, 3), 0, 256, jnp.uint8),
+                "characters": jax.random.randint(keys[1], characters, 0, 24),
+            }
+
+        return render_batch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inputs, "make_render", make_render)
+        yield
+
+
+@pytest.fixture(scope="module")
+def config(noise_for_plates):
+    """The fine-tuning config, cut to what compiles fast and learns nothing."""
+    c = finetune.get_config("greece")
+    c.model.width = 0.125
+    c.image_size = (25, 80)
+    c.batch_size, c.eval_size = 4, 4
+    c.num_steps, c.log_every, c.eval_every = 2, 1, 2
+    c.optimizer.warmup_steps, c.optimizer.schedule = 0, "constant"
+    c.loss.semantic = c.loss.position = 0.0
+    return c
+
+
+def save(variables, network, charset, workdir):
+    """A run's checkpoint without the run."""
+    model = hpa_jax.HPANet(**network)
+    metadata = checkpoint.make_metadata(model, charset, (25, 80), ())
+    manager = checkpoint.open_manager(workdir)
+    checkpoint.save(manager, 1, variables, None, metadata)
+    manager.close()
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A Taiwanese reader with random weights: its directory and its variables."""
+    network = {"width": 0.125, "num_characters": 6, "num_classes": 34}
+    model = hpa_jax.HPANet(**network)
+    tree = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 25, 80, 3), np.float32))
+    rng = np.random.default_rng(0)
+    draw = {"scale": 1.0, "var": 1.0, "bias": 0.0, "mean": 0.0}
+    variables = jax.tree_util.tree_map_with_path(
+        lambda path, x: (draw.get(path[-1].key, 0) + rng.normal(0, 0.03, x.shape)).astype(
+            "float32"
+        ),
+        tree,
+    )
+    workdir = tmp_path_factory.mktemp("reader")
+    save(variables, network, hpa_jax.TAIWAN, workdir)
+    return workdir, variables
+
+
+@pytest.fixture(scope="module")
+def tuned(config, reader, tmp_path_factory):
+    """The reader, trained on for two steps on Greek plates: its directory and its last state."""
+    config.init.checkpoint = str(reader[0])
+    workdir = tmp_path_factory.mktemp("tuned")
+    return workdir, train.train_and_evaluate(config, workdir)
+
+
+def test_a_frozen_module_stays_as_it_was_and_the_others_learn(tuned, reader):
+    old, new = reader[1], jax.device_get(tuned[1].variables)
+    for name in ("params", "batch_stats"):
+        parts = [tree[name]["backbone"] for tree in (old, new)]
+        jax.tree.map(np.testing.assert_array_equal, *(part["context_path"] for part in parts))
+        learned = [part["spatial_path1"]["bn"] for part in parts]
+        for leaf in learned[0]:
+            assert (learned[0][leaf] != learned[1][leaf]).any()
+
+
+def test_what_is_read_with_is_the_average(tuned):
+    averaged, variables = jax.device_get((tuned[1].averaged, tuned[1].variables))
+    saved, metadata = checkpoint.load(tuned[0])
+    jax.tree.map(np.testing.assert_array_equal, saved, averaged)
+    assert (
+        averaged["params"]["semantic_bn"]["bias"] != variables["params"]["semantic_bn"]["bias"]
+    ).any()
+    assert metadata["charset"] == hpa_jax.GREECE.characters
+    assert metadata["styles"] == ["greece"]
+    assert hpa_jax.load_recognizer(tuned[0]).charset == hpa_jax.GREECE
+
+
+def test_resuming_with_an_average_is_exact(tuned, config, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.num_steps = 1
+    train.train_and_evaluate(other, tmp_path)
+    other.num_steps = 2
+    resumed = train.train_and_evaluate(other, tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, resumed, tuned[1])
+    other.ema = 0.0
+    with pytest.raises(ValueError, match="another optimizer, freeze or ema"):
+        train.train_and_evaluate(other, tmp_path)
+
+
+def test_a_backbone_is_grafted(config, reader, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.init.checkpoint, other.init.backbone = "", str(reader[0])
+    state = train.train_and_evaluate(other, tmp_path)
+    new = jax.device_get(state.variables)["params"]
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        new["backbone"]["context_path"],
+        reader[1]["params"]["backbone"]["context_path"],
+    )
+    assert not np.allclose(
+        new["backbone"]["spatial_path1"]["conv"]["kernel"],
+        reader[1]["params"]["backbone"]["spatial_path1"]["conv"]["kernel"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model.width", 0.25, "of another network: --config.model.width=0.125"),
+        ("freeze", ("bakcbone",), "freeze 'bakcbone': covers nothing"),
+        ("init.checkpoint", "/nowhere", "no checkpoint below /nowhere"),
+    ],
+)
+def test_what_does_not_fit_is_refused(field, value, message, config, reader, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.init.checkpoint = str(reader[0])
+    other.update_from_flattened_dict({field: value})
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        train.train_and_evaluate(other, tmp_path)
+
+
+def test_every_country_is_a_config():
+    for country, (charset, _, _) in finetune.COUNTRIES.items():
+        assert finetune.get_config(country).charset == charset
+    with pytest.raises(ValueError, match="country 'mars'"):
+        finetune.get_config("mars")
+    assert quickstart.get_config().init.checkpoint == ""

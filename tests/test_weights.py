@@ -1,0 +1,215 @@
+"""Surgery on variable trees. The networks are tiny; nearly nothing here is compiled."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import traverse_util
+
+from hpa_jax import GREECE, TAIWAN, Charset, HPANet, weights
+from hpa_jax.models import layers
+
+NETWORK = {"width": 0.125, "num_characters": 6, "num_classes": 34}
+IMAGES = np.random.default_rng(0).random((2, 16, 48, 3), np.float32)
+
+
+@functools.cache
+def random_variables(seed: int = 0, **network):
+    """Random arrays in the shapes of a network; without compiling its initialisation."""
+    model = HPANet(**NETWORK | network)
+    tree = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 50, 160, 3)))
+    rng = np.random.default_rng(seed)
+    flat = traverse_util.flatten_dict(tree)
+    return traverse_util.unflatten_dict(
+        {
+            path: (rng.uniform(0.5, 1.5, x.shape) if path[-1] in ("scale", "var") else
+                   rng.normal(0, 0.1, x.shape)).astype(np.float32)
+            for path, x in flat.items()
+        }
+    )  # fmt: skip
+
+
+@functools.cache
+def compiled(**network):
+    return jax.jit(HPANet(**NETWORK | network).apply)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize("classifier", ["shared", "separate"])
+def test_adapt_to_the_same_letters_in_another_order_reads_the_same(classifier):
+    """All letters known, all moved: the logits move with them and nothing else changes."""
+    reverse = Charset(TAIWAN.characters[::-1])
+    network = {"classifier": classifier, "void": True}
+    old, fresh = random_variables(0, **network), random_variables(1, **network)
+    new = weights.adapt(old, fresh, TAIWAN, reverse)
+    before, after = compiled(**network)(old, IMAGES), compiled(**network)(new, IMAGES)
+    order = [*range(33, -1, -1), 34]  # void, and in the semantic network background, stay last
+    np.testing.assert_allclose(after.logits, before.logits[..., order], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(after.semantic, before.semantic[..., order], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(after.position, before.position, rtol=1e-3, atol=1e-4)
+    assert np.abs(before.logits - before.logits[..., order]).max() > 0.1
+
+
+def test_adapt_keeps_known_characters_and_positions_and_takes_the_rest_fresh():
+    old = random_variables(0)
+    network = {"num_classes": len(GREECE), "num_characters": 7, "void": True}
+    fresh = random_variables(1, **network)
+    new = weights.adapt(old, fresh, TAIWAN, GREECE)
+    dense = [tree["params"]["classifier"]["dense"]["kernel"] for tree in (old, fresh, new)]
+    gates = [tree["params"]["semantic_network"]["gate1"]["kernel"] for tree in (old, fresh, new)]
+    for character in "0A":  # known to both
+        i, j = TAIWAN.characters.index(character), GREECE.characters.index(character)
+        np.testing.assert_array_equal(dense[2][:, j], dense[0][:, i])
+        assert gates[2][j, -1] == gates[0][i, -1]  # and the background is still the background
+    for new_id in (GREECE.characters.index("I"), GREECE.void):  # neither Taiwan's I nor a void
+        np.testing.assert_array_equal(dense[2][:, new_id], dense[1][:, new_id])
+    bias = [tree["params"]["position_network"]["output"]["bias"] for tree in (old, fresh, new)]
+    np.testing.assert_array_equal(bias[2][:6], bias[0][:6])
+    assert bias[2][6] == bias[1][6] and bias[2][7] == bias[0][6]
+    mean = [tree["batch_stats"]["semantic_bn"]["mean"] for tree in (old, new)]
+    assert mean[1][-1] == mean[0][-1]
+    assert_equal(new["params"]["backbone"], old["params"]["backbone"])
+    assert jax.tree.map(np.shape, new) == jax.tree.map(np.shape, fresh)
+
+
+def test_adapt_moves_separate_classifiers_with_their_positions():
+    network = {"attention": False, "classifier": "separate"}
+    old = random_variables(0, **network)
+    fresh = random_variables(1, **network, num_characters=4)
+    new = weights.adapt(old, fresh, TAIWAN, TAIWAN)
+    kernels = [tree["params"]["classifier"]["dense"]["kernel"] for tree in (old, new)]
+    np.testing.assert_array_equal(kernels[1], kernels[0][:4])
+
+
+def test_adapt_lists_all_mismatches():
+    with pytest.raises(ValueError, match="do not fit") as caught:
+        weights.adapt(random_variables(0), random_variables(1, width=0.25), TAIWAN, TAIWAN)
+    assert (
+        "params/backbone/spatial_path1/conv/kernel: has shape (3, 3, 3, 8), must be (3, 3, 3, 16)"
+        in str(caught.value)
+    )  # noqa: E501
+    assert "params/classifier/conv/kernel" in str(caught.value)
+
+
+def test_swap_backbone_keeps_what_does_not_read_it():
+    old, fresh = random_variables(0), random_variables(1, backbone="resnet50")
+    new = weights.swap_backbone(old, fresh)
+    assert jax.tree.map(np.shape, new) == jax.tree.map(np.shape, fresh)
+    path = ("params", "semantic_network", "fusion_conv", "kernel")
+    kernels = [functools.reduce(dict.get, path, tree) for tree in (old, fresh, new)]
+    spatial = 32
+    np.testing.assert_array_equal(kernels[2][:, :, :spatial], kernels[0][:, :, :spatial])
+    np.testing.assert_array_equal(kernels[2][:, :, spatial:], kernels[1][:, :, spatial:])
+    for name in ("classifier", "semantic_bn"):
+        assert_equal(new["params"][name], old["params"][name])
+    assert_equal(
+        new["params"]["backbone"]["context_path"], fresh["params"]["backbone"]["context_path"]
+    )  # noqa: E501
+    with pytest.raises(ValueError, match="classifier/dense/bias: has shape"):
+        weights.swap_backbone(old, random_variables(1, backbone="resnet50", num_classes=5))
+
+
+def test_graft_takes_one_module_whole():
+    target, source = random_variables(0), random_variables(1)
+    new = weights.graft(target, source, "backbone/context_path")
+    for name in ("params", "batch_stats"):
+        assert_equal(
+            new[name]["backbone"]["context_path"], source[name]["backbone"]["context_path"]
+        )
+        assert_equal(
+            new[name]["backbone"]["spatial_path1"], target[name]["backbone"]["spatial_path1"]
+        )  # noqa: E501
+        assert_equal(new[name]["classifier"], target[name]["classifier"])
+
+
+def test_graft_lists_all_mismatches():
+    with pytest.raises(ValueError) as caught:
+        weights.graft(random_variables(0), random_variables(1, backbone="resnet34"), "backbone")
+    assert "params/backbone/context_path/layer3_5/conv1/kernel: unknown" in str(caught.value)
+    with pytest.raises(ValueError, match="names nothing.*semantic_network"):
+        weights.graft(random_variables(0), random_variables(1), "resnet")
+
+
+def test_average_weighs():
+    trees = [random_variables(seed) for seed in (0, 1)]
+    mean = weights.average(trees)
+    thirds = weights.average(trees, [2, 1])
+    for tree, share in ((mean, 1 / 2), (thirds, 2 / 3)):
+        jax.tree.map(
+            lambda a, b, c, w=share: np.testing.assert_allclose(a, w * b + (1 - w) * c, atol=1e-6),
+            tree,
+            *trees,
+        )
+    with pytest.raises(ValueError, match="do not fit"):
+        weights.average([trees[0], random_variables(0, num_classes=5)])
+
+
+def test_moving_average_forgets_the_start():
+    variables = {"params": {"x": jnp.ones(3)}}
+    averaged = {"params": {"x": jnp.zeros(3)}}
+    assert weights.moving_average(averaged, variables, jnp.int32(0), 0.99)["params"]["x"][0] == 0.9
+    late = weights.moving_average(averaged, variables, jnp.int32(10**6), 0.99)["params"]["x"][0]
+    np.testing.assert_allclose(late, 0.01, rtol=1e-4)
+
+
+def test_freeze_is_an_optax_mask_by_pattern():
+    params = random_variables(0)["params"]
+    patterns = ("backbone", "semantic_network/gate?", "*/fusion_bn")
+    mask = weights.frozen_mask(params, patterns)
+    assert mask["backbone"]["context_path"]["conv1"]["kernel"]
+    assert (
+        mask["semantic_network"]["gate1"]["bias"] and mask["position_network"]["fusion_bn"]["bias"]
+    )
+    assert (
+        not mask["semantic_network"]["output"]["bias"] and not mask["classifier"]["dense"]["bias"]
+    )
+    tx = weights.freeze(optax.chain(optax.add_decayed_weights(0.1), optax.sgd(1.0)), patterns)
+    ones = jax.tree.map(jnp.ones_like, params)
+    updates, _ = tx.update(ones, tx.init(params), params)
+    jax.tree.map(
+        lambda u, frozen: np.testing.assert_equal(bool((u != 0).all()), not frozen), updates, mask
+    )  # noqa: E501
+    with pytest.raises(ValueError, match="freeze 'backbnoe': covers nothing.*backbone"):
+        weights.frozen_mask(params, ["backbnoe"])
+
+
+class TwoBlocks(nn.Module):
+    """A small stand-in for the network: what is frozen goes by a module's path alone."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        first = layers.ConvBlock(4, name="first")(x, train)
+        return first, layers.ConvBlock(4, name="second")(first, train)
+
+
+def test_frozen_statistics_are_used_and_kept():
+    model = TwoBlocks()
+    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), IMAGES, False)
+    old = variables["batch_stats"]
+    read = model.apply(variables, IMAGES, False)
+    with weights.frozen_statistics(["first"]):
+        (first, second), state = model.apply(variables, IMAGES, True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(first, read[0])
+    assert_equal(state["batch_stats"]["first"], old["first"])
+    assert np.abs(second - read[1]).max() > 0.01
+    assert (state["batch_stats"]["second"]["bn"]["mean"] != old["second"]["bn"]["mean"]).all()
+
+
+def test_intermediates_are_what_the_network_computed():
+    model, variables = HPANet(**NETWORK), random_variables(0)
+    read = jax.jit(
+        lambda v, x: weights.intermediates(model, v, x, ["backbone", "*_network", "semantic_bn"])
+    )(variables, IMAGES)
+    output = compiled()(variables, IMAGES)
+    assert sorted(read) == ["backbone", "position_network", "semantic_bn", "semantic_network"]
+    np.testing.assert_allclose(read["semantic_network"], output.semantic, rtol=1e-4, atol=1e-5)
+    assert read["backbone"].spatial.shape == (2, 2, 6, 32)
+    with pytest.raises(ValueError, match="no module's path fits"):
+        weights.intermediates(model, variables, IMAGES, ["semantic"])
