@@ -45,6 +45,7 @@ def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
     c.data.fold_seed = 0  # Media Lab's: decides who is in which fold
     c.data.jitter = 0.1  # random crop of training plates, as a share of their size
     c.data.augment = 1.0  # strength of augmentation on the device; 0: none
+    c.data.rendered = 0.0  # share of each training batch that is rendered plates of data.styles
     c.data.workers = 2  # processes that decode and resize, on each host
     return c
 

@@ -23,6 +23,7 @@ from hpa_jax.data.styles import STYLES
 from hpa_jax.inputs import make_charset
 
 READERS = {"aolp": aolp, "ccpd": ccpd, "clpd": clpd, "folder": folder, "media_lab": media_lab}
+Part = tuple[int, int]  # which process this is, of how many that read a part each
 
 
 def prepare_run(config: ml_collections.ConfigDict, workdir: str | None = None) -> None:
@@ -81,26 +82,28 @@ def augment_batch(
     return jax.jit(functools.partial(augment.augment, num_classes=num_classes, strength=strength))
 
 
-def train_batches(config: ml_collections.ConfigDict, first_step: int) -> Iterator[pipeline.Batch]:
-    """This process's part of the training batches, from the step after `first_step`."""
+def train_batches(
+    config: ml_collections.ConfigDict, rows: int, first_step: int, part: Part = (0, 1)
+) -> Iterator[pipeline.Batch]:
+    """This process's part of batches of `rows` plates, from the step after `first_step`."""
     return pipeline.train_batches(
         config.data.prepared,
         config.data.train,
         make_charset(config),
         config.num_characters,
-        config.batch_size,
+        rows,
         seed=config.seed,
         start_step=first_step,
         image_size=config.image_size,
         jitter=config.data.jitter,
         workers=config.data.workers,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=part[0],
+        process_count=part[1],
     )
 
 
 def test_sets(
-    config: ml_collections.ConfigDict,
+    config: ml_collections.ConfigDict, part: Part = (0, 1)
 ) -> dict[str, Callable[[], Iterator[pipeline.Batch]]]:
     """By the name of each test set, a function that gives this process's part of its batches."""
     return {
@@ -112,8 +115,8 @@ def test_sets(
             config.num_characters,
             config.batch_size,
             image_size=config.image_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            process_index=part[0],
+            process_count=part[1],
         )
         for name, split in config.data.test.items()
     }

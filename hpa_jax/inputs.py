@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from hpa_jax.charset import CHARSETS, Charset
-from hpa_jax.data import augment, styles, synthetic
+from hpa_jax.data import styles, synthetic
 
 Batch = dict[str, jax.Array]
 
@@ -32,27 +32,69 @@ class Inputs(NamedTuple):
 def make_inputs(
     config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding, eval_key: jax.Array
 ) -> Inputs:
-    """Rendered plates, or those of the prepared data set that `config.data.prepared` names."""
+    """Rendered plates, those of the prepared set that `config.data.prepared` names, or both.
+
+    Raises:
+      ValueError: a field is wrong; it is named.
+    """
     if not config.data.get("prepared"):
-        render_batch = make_render(config, sharding)
+        render_batch = make_render(config, config.batch_size, sharding)
         test = make_eval_batches(render_batch, eval_key, config.eval_size, config.batch_size)
         return Inputs(
             lambda key, fed: render_batch(key), lambda step: itertools.repeat({}), {"": test}
         )
     from hpa_jax import datasets  # Grain and TFDS are imported only where file data is used
 
+    # A sharding over other hosts' devices: they read the rest of each batch.
+    alone = sharding.is_fully_addressable
+    part = (0, 1) if alone else (jax.process_index(), jax.process_count())
+    make_batch, rendered = datasets.augment_batch(config), _rendered_rows(config)
+    if rendered:
+        make_batch = _mix(make_batch, make_render(config, rendered, sharding))
+
     def to_devices(batches: Iterator[dict]) -> Iterator[Batch]:
         put = functools.partial(jax.make_array_from_process_local_data, sharding)
         return (jax.tree.map(put, batch) for batch in batches)
 
     return Inputs(
-        datasets.augment_batch(config),
-        lambda step: to_devices(datasets.train_batches(config, step)),
+        make_batch,
+        lambda step: to_devices(
+            datasets.train_batches(config, config.batch_size - rendered, step, part)
+        ),
         {
             name: lambda batches=batches: to_devices(batches())
-            for name, batches in datasets.test_sets(config).items()
+            for name, batches in datasets.test_sets(config, part).items()
         },
     )
+
+
+def _rendered_rows(config: ml_collections.ConfigDict) -> int:
+    """How many plates of a training batch are rendered, beside those of files.
+
+    Raises:
+      ValueError: `data.rendered` leaves none of a kind, or does not divide among the devices.
+    """
+    share, devices = config.data.rendered, jax.device_count()
+    rows = round(config.batch_size * share)
+    if share and (not 0 < rows < config.batch_size or rows % devices):
+        raise ValueError(
+            f"data.rendered {share}: is {rows} of {config.batch_size} plates, should be some but "
+            f"not all, and divide by the {devices} devices"
+        )
+    return rows
+
+
+def _mix(
+    augment_files: Callable[[jax.Array, Batch], Batch], render: Callable[[jax.Array], Batch]
+) -> Callable[[jax.Array, Batch], Batch]:
+    """A function that makes one batch of what was fed, augmented, and of rendered plates."""
+
+    def make_batch(key: jax.Array, fed: Batch) -> Batch:
+        files_key, render_key = jax.random.split(key)
+        files, rendered = augment_files(files_key, fed), render(render_key)
+        return {name: jnp.concatenate([files[name], rendered[name]]) for name in files}
+
+    return make_batch
 
 
 def make_charset(config: ml_collections.ConfigDict) -> Charset:
@@ -61,12 +103,13 @@ def make_charset(config: ml_collections.ConfigDict) -> Charset:
 
 
 def make_render(
-    config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding
+    config: ml_collections.ConfigDict, rows: int, sharding: jax.sharding.Sharding
 ) -> Callable[[jax.Array], Batch]:
     """A pure function from a random key to a batch of rendered plates, in the README's layout.
 
     Args:
-      config: its `data`, `batch_size`, `image_size`, `charset` and `num_characters` are read.
+      config: its `data`, `image_size`, `charset` and `num_characters` are read.
+      rows: plates in a batch.
       sharding: of the batch.
 
     Raises:
@@ -89,13 +132,8 @@ def make_render(
     )
 
     def render_batch(key: jax.Array) -> Batch:
-        render_key, augment_key = jax.random.split(key)
-        keys = jax.random.split(render_key, config.batch_size)
-        keys = jax.lax.with_sharding_constraint(keys, sharding)
-        batch = jax.vmap(render)(keys)
-        if config.data.augment:
-            batch = augment.augment(augment_key, batch, len(charset), config.data.augment)
-        return batch
+        keys = jax.random.split(key, rows)
+        return jax.vmap(render)(jax.lax.with_sharding_constraint(keys, sharding))
 
     return render_batch
 

@@ -198,7 +198,9 @@ def _main(argv: Sequence[str]) -> int:
             if _MAPS.value:
                 folder = pathlib.Path(_MAPS.value)
                 folder.mkdir(parents=True, exist_ok=True)
-                picture.maps_row(pixels, reading).save(folder / f"{file.stem}.maps.png")
+                # The whole path, for files of one name in two folders.
+                name = "_".join(part for part in file.parts if part != file.anchor)
+                picture.maps_row(pixels, reading).save(folder / f"{name}.maps.png")
     return 1 if failed else 0
 
 

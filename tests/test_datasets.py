@@ -3,10 +3,12 @@
 import importlib
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpa_jax import datasets
+from hpa_jax import datasets, inputs
 from hpa_jax.data.plate import DataError
 from tests.data import trees
 
@@ -70,7 +72,7 @@ def test_from_the_users_tree_to_batches(tmp_path, capsys):
     datasets.prepare_run(config)
     printed = capsys.readouterr().out
     assert "base_train         12  characters a plate: 12 of 7  (published: 100000)" in printed
-    (batch,) = itertools.islice(datasets.train_batches(config, 3), 1)
+    (batch,) = itertools.islice(datasets.train_batches(config, 4, 3), 1)
     assert batch["image"].shape == (4, 50, 160, 3)
     assert batch["has_maps"].all()
     assert (np.unique(batch["position"][0]) == np.arange(8)).all()
@@ -78,6 +80,30 @@ def test_from_the_users_tree_to_batches(tmp_path, capsys):
     assert [batch["weight"].sum() for batch in tests["base"]()] == [4, 1]
     datasets.inspect_run(config, tmp_path / "run")
     assert (tmp_path / "run/inspect/base_train_positions.png").exists()
+
+
+def test_rendered_plates_among_those_of_files(tmp_path, monkeypatch):
+    trees.ccpd_base(tmp_path / "CCPD", train=12, test=5, image=trees.jpeg())
+    config = get_config("ccpd")
+    config.data.root, config.data.prepared = str(tmp_path / "CCPD"), str(tmp_path / "set")
+    config.data.workers, config.data.rendered = 0, 0.5
+    config.batch_size = 4
+    datasets.prepare_run(config)
+
+    def make_render(config, rows, sharding):
+        shapes = {"image": (*config.image_size, 3), "characters": (7,), "has_maps": ()}
+        shapes |= dict.fromkeys(("semantic", "position"), config.image_size) | {"weight": ()}
+        return lambda key: {name: jnp.ones((rows, *shape)) for name, shape in shapes.items()}
+
+    monkeypatch.setattr(inputs, "make_render", make_render)  # which would compile for long
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    plates = inputs.make_inputs(config, sharding, jax.random.key(0))
+    batch = plates.make_batch(jax.random.key(1), next(plates.feed(0)))
+    assert batch["image"].shape == (4, 50, 160, 3)
+    assert batch["has_maps"].tolist() == [False, False, True, True]
+    config.data.rendered = 1.0
+    with pytest.raises(ValueError, match=r"data.rendered 1.0: is 4 of 4 plates"):
+        inputs.make_inputs(config, sharding, jax.random.key(0))
 
 
 @pytest.mark.parametrize("field", ["reader", "estimate_boxes"])
@@ -94,4 +120,4 @@ def test_missing_data_are_explained(tmp_path):
     with pytest.raises(DataError, match="none: does not exist; expected a folder with AOLP"):
         datasets.prepare_run(config)
     with pytest.raises(DataError, match="--mode=prepare"):
-        datasets.train_batches(config, 0)
+        datasets.train_batches(config, 4, 0)

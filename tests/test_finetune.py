@@ -14,11 +14,11 @@ from hpa_jax import checkpoint, inputs, train
 def noise_for_plates():
     """Rendering plates would compile for longer than all the rest."""
 
-    def make_render(config, sharding=None):
+    def make_render(config, rows, sharding=None):
         def render_batch(key):
-            shape = (config.batch_size, *config.image_size)
+            shape = (rows, *config.image_size)
             keys = jax.random.split(key, 2)
-            characters = (config.batch_size, config.num_characters)
+            characters = (rows, config.num_characters)
             return {
                 "image": jax.random.randint(keys[0], (*shape, 3), 0, 256, jnp.uint8),
                 "characters": jax.random.randint(keys[1], characters, 0, 24),

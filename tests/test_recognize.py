@@ -146,7 +146,8 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     texts = [json.loads(line)["text"] for line in done.stdout.splitlines()]
     assert texts == [r.text for r in reader.read(images[:2])]
     drawn = sorted(p.name for p in (tmp_path / "maps").iterdir())
-    assert drawn == ["0.maps.png", "1.maps.png"]
+    assert len(drawn) == 2
+    assert drawn[0].endswith("_plates_0.png.maps.png")
 
 
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
