@@ -14,22 +14,16 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.export
-import jax.extend.core
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
 import hpa_jax
-from hpa_jax import command, recognize
+from hpa_jax import command, recognize, runtime
 
-INSTALL = {
-    "stablehlo": "pip install 'hpa_jax[export]'",
-    "onnx": "it needs an environment of its own, see the README's section on export",
-}
+INSTALL = {"stablehlo": "pip install 'hpa_jax[export]'", "onnx": "pip install 'hpa_jax[onnx]'"}
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a StableHLO file runs on
 Outputs = dict[str, np.ndarray]
 
@@ -45,36 +39,13 @@ def export_stablehlo(reader: recognize.Recognizer, maps: bool = False) -> bytes:
 
 
 def export_onnx(reader: recognize.Recognizer, maps: bool = False) -> bytes:
-    """An ONNX file; metadata stand in its properties. Needs an environment with `jax2onnx`."""
-    import jax2onnx
+    """An ONNX file; metadata stand in its properties. Needs the extra `onnx`."""
+    from hpa_jax import onnx_model
 
-    names = ["ids", "confidences", "maps"][: 2 + maps]
-    function = _make_function(reader, maps)
-    image = jax.ShapeDtypeStruct(_symbolic_shape(reader), np.uint8)
-    # jax2onnx 0.17 has no `vmap` of Flax layers and no padding of symbolic shapes: the function is
-    # traced before it comes in, and pads by concatenation.
-    with mock.patch.object(jnp, "pad", _pad_by_concatenation):
-        closed = jax.make_jaxpr(lambda images: [function(images)[name] for name in names])(image)
-    model = jax2onnx.to_onnx(
-        jax.extend.core.jaxpr_as_fun(closed),
-        [image],
-        model_name="hpa_jax",
-        input_names=["images"],
-        output_names=names,
-    )
+    model = onnx_model.build(reader.model, reader.variables, reader.image_size, maps)
     for key, value in make_metadata(reader).items():
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     return model.SerializeToString()
-
-
-def _pad_by_concatenation(
-    x: jax.Array, widths: Sequence[tuple[int, int]], constant_values: float = 0
-) -> jax.Array:
-    for axis, ends in enumerate(widths):
-        shapes = [(*x.shape[:axis], width, *x.shape[axis + 1 :]) for width in ends]
-        before, after = (jnp.full(shape, constant_values, x.dtype) for shape in shapes)
-        x = jnp.concatenate([before, x, after], axis) if any(ends) else x
-    return x
 
 
 def make_metadata(reader: recognize.Recognizer) -> dict[str, Any]:
@@ -94,10 +65,8 @@ def _symbolic_shape(reader: recognize.Recognizer) -> tuple:
 def _make_function(
     reader: recognize.Recognizer, maps: bool
 ) -> Callable[[jax.Array], dict[str, jax.Array]]:
-    forward = recognize.make_forward(reader.model)
-
     def read_plates(images: jax.Array) -> dict[str, jax.Array]:
-        ids, confidences, maps_BHWC = forward(reader.variables, images)
+        ids, confidences, maps_BHWC = runtime.read_batch(reader.model, reader.variables, images)
         outputs = {"ids": ids.astype(np.int32), "confidences": confidences}
         return outputs | {"maps": maps_BHWC} if maps else outputs
 

@@ -3,17 +3,17 @@
 `python -m hpa_jax.recognize --checkpoint=DIR FILES OR FOLDERS…` reads from the shell.
 """
 
+import concurrent.futures
 import csv
 import dataclasses
 import itertools
 import json
+import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from PIL import Image
@@ -21,8 +21,8 @@ from PIL import Image
 from hpa_jax import checkpoint, command, picture
 from hpa_jax.charset import Charset
 from hpa_jax.data import images
-from hpa_jax.data.plate import DataError
 from hpa_jax.models.hpa import HPANet
+from hpa_jax.runtime import make_forward
 
 ImageLike = str | pathlib.Path | Image.Image | np.ndarray
 
@@ -48,13 +48,18 @@ class Recognizer:
     """Reads plates with a trained network; made by `load_recognizer`."""
 
     def __init__(
-        self, model: HPANet, variables: Any, charset: Charset, image_size: tuple[int, int]
+        self,
+        model: HPANet,
+        variables: Any,
+        charset: Charset,
+        image_size: tuple[int, int],
+        runtime: str = "auto",
     ) -> None:
         self.model = model
         self.variables = variables
         self.charset = charset
         self.image_size = image_size
-        self._forward = jax.jit(make_forward(model))
+        self._forward = make_forward(model, variables, image_size, runtime)
 
     def read(
         self, plates: Iterable[ImageLike], *, maps: bool = False, batch_size: int = 64
@@ -64,32 +69,50 @@ class Recognizer:
         Args:
           plates: paths, PIL images, or uint8 arrays H×W×3 (RGB) or H×W (grey), of any size.
           maps: also returns each character's HPA map.
-          batch_size: images read at once; memory is bounded by it.
+          batch_size: images read at once.
 
         Raises:
           ValueError: a file is missing or is no readable image and is named (`DataError`), or an
             array is not an image.
         """
-        plates = iter([plates]) if isinstance(plates, ImageLike) else iter(plates)
+        plates = iter([plates]) if isinstance(plates, ImageLike) else plates
         readings = []
-        while chunk := list(itertools.islice(plates, batch_size)):
-            pixels = np.stack([to_pixels(image, self.image_size) for image in chunk])
-            readings += self._read_batch(pixels, maps)
+        for reading in self.read_each(plates, maps=maps, batch_size=batch_size):
+            if isinstance(reading, ValueError):
+                raise reading
+            readings.append(reading)
         return readings
 
-    def _read_batch(self, pixels_BHWC: np.ndarray, with_maps: bool) -> list[Reading]:
-        count = len(pixels_BHWC)
-        # Batches are padded to powers of two: a handful of compilations serve all sizes.
-        padding = [(0, (1 << (count - 1).bit_length()) - count)] + [(0, 0)] * 3
-        ids, confidences, maps = jax.device_get(
-            self._forward(self.variables, np.pad(pixels_BHWC, padding))
-        )
-        return [
-            self._reading(
-                ids[i], confidences[i], maps[i] if with_maps and maps is not None else None
-            )
-            for i in range(count)
-        ]
+    def read_each(
+        self, plates: Iterable[ImageLike], *, maps: bool = False, batch_size: int = 64
+    ) -> Iterator[Reading | ValueError]:
+        """As `read`, but one after the other, with the error in the place of a wrong image.
+
+        Memory is bounded by `batch_size`: images are decoded and resized on all cores while the
+        batch before them is read.
+        """
+        plates, workers = iter(plates), os.cpu_count()
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+
+            def decode_ahead() -> list[concurrent.futures.Future]:
+                chunk = itertools.islice(plates, batch_size)
+                return [pool.submit(_pixels_or_error, image, self.image_size) for image in chunk]
+
+            ahead = decode_ahead()
+            while ahead:
+                decoded, ahead = [future.result() for future in ahead], decode_ahead()
+                yield from self._read_decoded(decoded, maps)
+
+    def _read_decoded(
+        self, decoded: Sequence[np.ndarray | ValueError], with_maps: bool
+    ) -> Iterator[Reading | ValueError]:
+        pixels = [image for image in decoded if isinstance(image, np.ndarray)]
+        if pixels:
+            ids, confidences, maps = self._forward(np.stack(pixels), with_maps)
+            maps = [None] * len(pixels) if maps is None else maps
+            rows = zip(ids, confidences, maps, strict=True)
+        for image in decoded:
+            yield image if isinstance(image, ValueError) else self._reading(*next(rows))
 
     def _reading(
         self, ids_C: np.ndarray, confidences_C: np.ndarray, maps_hwC: np.ndarray | None
@@ -101,23 +124,19 @@ class Recognizer:
         return Reading(text, float(confidences_C.prod()), characters, maps)
 
 
-def make_forward(model: HPANet) -> Callable[[Any, jax.Array], tuple[jax.Array, ...]]:
-    """Returns (variables, uint8 images B×H×W×3) -> (ids B×Cp, confidences B×Cp, maps or None)."""
-
-    def forward(variables: Any, images_BHWC: jax.Array) -> tuple[jax.Array, ...]:
-        output = model.apply(variables, images_BHWC / 255.0)
-        probabilities = jax.nn.softmax(output.logits)
-        maps = None if output.maps is None else output.maps.astype(jnp.float32)
-        return probabilities.argmax(axis=-1), probabilities.max(axis=-1), maps
-
-    return forward
+def _pixels_or_error(image: ImageLike, size: tuple[int, int]) -> np.ndarray | ValueError:
+    try:
+        return to_pixels(image, size)
+    except ValueError as error:
+        return error
 
 
-def load_recognizer(path: str | pathlib.Path) -> Recognizer:
+def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recognizer:
     """Loads the reader of a training run: its most accurate checkpoint.
 
     Args:
       path: the run's --workdir.
+      runtime: what it runs on; see `runtime.make_forward`.
 
     Raises:
       FileNotFoundError: there is no checkpoint.
@@ -125,7 +144,8 @@ def load_recognizer(path: str | pathlib.Path) -> Recognizer:
     """
     variables, metadata = checkpoint.load_reader(path)
     model = HPANet(**metadata["network"])
-    return Recognizer(model, variables, Charset(metadata["charset"]), tuple(metadata["image_size"]))
+    charset, image_size = Charset(metadata["charset"]), tuple(metadata["image_size"])
+    return Recognizer(model, variables, charset, image_size, runtime)
 
 
 def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
@@ -172,6 +192,14 @@ def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
         print(f"{file}\t{reading.text}\t{reading.confidence:.4f}", flush=True)
 
 
+def _draw_maps(file: pathlib.Path, reading: Reading, size: tuple[int, int]) -> None:
+    folder = pathlib.Path(_MAPS.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The whole path, for files of one name in two folders.
+    name = "_".join(part for part in file.parts if part != file.anchor)
+    picture.maps_row(to_pixels(file, size), reading).save(folder / f"{name}.maps.png")
+
+
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
     if len(argv) < 2:
@@ -183,24 +211,16 @@ def _main(argv: Sequence[str]) -> int:
         return 2
     if _FORMAT.value == "csv":
         csv.writer(sys.stdout).writerow(["file", "text", "confidence"])
-    failed, files = 0, find_images(argv[1:])
-    while chunk := list(itertools.islice(files, _BATCH_SIZE.value)):
-        readable = []
-        for file in chunk:
-            try:
-                readable.append((file, to_pixels(file, reader.image_size)))
-            except DataError as error:
-                failed += 1
-                print(f"error: {error}", file=sys.stderr)
-        readings = reader.read((pixels for _, pixels in readable), maps=bool(_MAPS.value))
-        for (file, pixels), reading in zip(readable, readings, strict=True):
-            _write(file, reading, _FORMAT.value)
-            if _MAPS.value:
-                folder = pathlib.Path(_MAPS.value)
-                folder.mkdir(parents=True, exist_ok=True)
-                # The whole path, for files of one name in two folders.
-                name = "_".join(part for part in file.parts if part != file.anchor)
-                picture.maps_row(pixels, reading).save(folder / f"{name}.maps.png")
+    failed, (files, plates) = 0, itertools.tee(find_images(argv[1:]))
+    readings = reader.read_each(plates, maps=bool(_MAPS.value), batch_size=_BATCH_SIZE.value)
+    for file, reading in zip(files, readings, strict=True):
+        if isinstance(reading, ValueError):
+            failed += 1
+            print(f"error: {reading}", file=sys.stderr)
+            continue
+        _write(file, reading, _FORMAT.value)
+        if _MAPS.value:
+            _draw_maps(file, reading, reader.image_size)
     return 1 if failed else 0
 
 

@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import sys
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,24 +14,14 @@ from PIL import Image
 from hpa_jax import checkpoint, recognize
 from hpa_jax.charset import TAIWAN
 from hpa_jax.models.hpa import HPANet
-
-RNG = np.random.default_rng(0)
-
-
-def _draw(leaf):
-    """Kernels that keep the size of what goes through them; the rest spread around 1."""
-    if len(leaf.shape) == 1:
-        return RNG.normal(1.0, 0.5, leaf.shape).astype(np.float32)
-    return (RNG.normal(size=leaf.shape) * (2 / np.prod(leaf.shape[:-1])) ** 0.5).astype(np.float32)
+from tests.networks import random_variables, smooth_images
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     """A checkpoint of random weights, spread so that different plates read differently."""
     model = HPANet(width=0.125, num_characters=6, num_classes=34, void=True)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 50, 160, 3)))
-    variables = jax.tree.map(_draw, shapes)
-    variables["batch_stats"] = jax.tree.map(lambda x: np.abs(x) + 0.1, variables["batch_stats"])
+    variables = random_variables(model, (50, 160))
     path = tmp_path_factory.mktemp("run")
     manager = checkpoint.open_manager(path)
     metadata = checkpoint.make_metadata(model, TAIWAN, (50, 160), styles=())
@@ -49,8 +37,7 @@ def reader(workdir):
 
 @pytest.fixture(scope="module")
 def images():
-    small = RNG.integers(0, 256, (9, 5, 16, 3), np.uint8)
-    return [np.asarray(Image.fromarray(s).resize((160, 50), 2)) for s in small]
+    return list(smooth_images(9, (50, 160)))
 
 
 def test_a_plate_reads_the_same_alone_and_in_any_batch(reader, images):

@@ -98,7 +98,7 @@ def _conv3x3(x_BHWC: jax.Array, kernel: jax.Array) -> jax.Array:
     )
 
 
-def _shifted_interpolation(source: int, target: int) -> np.ndarray:
+def shifted_interpolation(source: int, target: int) -> np.ndarray:
     """Interpolation matrices seen by the three taps of a zero-padded convolution: (3, t, s)."""
     padded = np.pad(layers.interpolation_matrix(source, target), ((1, 1), (0, 0)))
     return np.stack([padded[tap : tap + target] for tap in range(3)])
@@ -106,8 +106,8 @@ def _shifted_interpolation(source: int, target: int) -> np.ndarray:
 
 def _upsampled_conv3x3(x_BHWC: jax.Array, kernel: jax.Array, size: tuple[int, int]) -> jax.Array:
     """`_conv3x3(upsample(x, size), kernel)`, with channels mixed before the upsampling."""
-    rows = jnp.asarray(_shifted_interpolation(x_BHWC.shape[1], size[0]), x_BHWC.dtype)
-    columns = jnp.asarray(_shifted_interpolation(x_BHWC.shape[2], size[1]), x_BHWC.dtype)
+    rows = jnp.asarray(shifted_interpolation(x_BHWC.shape[1], size[0]), x_BHWC.dtype)
+    columns = jnp.asarray(shifted_interpolation(x_BHWC.shape[2], size[1]), x_BHWC.dtype)
     mixed = jnp.einsum("bijc,uvco->bijuvo", x_BHWC, kernel)
     mixed = jnp.einsum("vwj,bijuvo->biuwo", columns, mixed)
     return jnp.einsum("uhi,biuwo->bhwo", rows, mixed)

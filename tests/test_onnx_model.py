@@ -1,0 +1,38 @@
+"""The ONNX model of each kind of network computes what the network does."""
+
+import numpy as np
+import pytest
+
+import hpa_jax
+from hpa_jax import runtime
+from tests.networks import random_variables, smooth_images
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({"void": True}, (50, 160)),
+        ({"backbone": "resnet50", "grey": True}, (40, 144)),
+        ({"classifier": "separate"}, (48, 100)),
+        ({"classifier": "separate", "attention": False}, (25, 80)),
+    ],
+)
+def test_both_runtimes_agree(options, size):
+    model = hpa_jax.HPANet(width=0.125, num_characters=5, **options)
+    variables = random_variables(model, size)
+    images = smooth_images(8, size)
+    xla, onnx = (
+        runtime.make_forward(model, variables, size, name)(images, True) for name in ("xla", "onnx")
+    )
+    assert (xla[0] == onnx[0]).all()
+    assert np.ptp(xla[1], axis=0).max() > 0.01  # images do matter
+    np.testing.assert_allclose(onnx[1], xla[1], rtol=1e-4)
+    if model.attention:
+        np.testing.assert_allclose(onnx[2], xla[2], atol=1e-4)
+    else:
+        assert onnx[2] is xla[2] is None
+
+
+def test_wrong_runtimes_are_named():
+    with pytest.raises(ValueError, match="runtime 'tpu': must be one of auto, xla, onnx"):
+        runtime.make_forward(None, None, (50, 160), "tpu")
