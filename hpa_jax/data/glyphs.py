@@ -12,7 +12,12 @@ from hpa_jax.data import gothic
 
 BOX = (96, 48)  # rows and columns of a character's box in the atlas
 PAD = 8  # rows and columns around the box, so that heavy strokes may grow out of it
-BUILT_IN = ("gothic", "gothic_square", "pillow")
+GOTHIC = {  # name -> strokes, radius of corners, thickness; see `gothic.draw`
+    "gothic": (gothic.STROKES, 0.5, 0.13),
+    "gothic_flat": (gothic.FLAT, 0.5, 0.14),
+    "gothic_square": (gothic.STROKES, 0.3, 0.105),
+}
+BUILT_IN = (*GOTHIC, "pillow")
 FOLDER_FONTS = ("140", "220_up", "220_down", "green")
 _MISSING = "\U0010ffff"  # a code point that no font has: shows how a font draws what it lacks
 
@@ -36,7 +41,7 @@ def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
 
     Args:
       characters: the characters, in the order of their class ids.
-      fonts: any of the built-in "gothic", "gothic_square" and "pillow" (which need no file), paths
+      fonts: any of the built-in ones in `BUILT_IN` (which need no file), paths
         of .ttf or .otf files, and folders of glyph images, dark on light, whose names are
         `140_X`, `green_X` (one row), `220_X`, `220_up_X`, `220_down_X` (two rows), X being the
         character. None: all built-in ones.
@@ -66,10 +71,10 @@ def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
 
 def _read(entry: str | Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Reads one entry of `fonts`: (name, character -> bool mask of BOX) for each font in it."""
-    if entry in ("gothic", "gothic_square"):
-        corner, stroke = (0.5, 0.118) if entry == "gothic" else (0.3, 0.105)
-        size = (BOX[1], BOX[0])
-        drawn = {c: gothic.draw(c, size, corner, stroke) for c in characters if c in gothic.STROKES}
+    if entry in GOTHIC:
+        strokes, *look = GOTHIC[entry]
+        known = [c for c in characters if c in strokes]
+        drawn = {c: gothic.draw(strokes[c], (BOX[1], BOX[0]), *look) for c in known}
         return [(entry, {c: np.asarray(image) > 127 for c, image in drawn.items()})]
     if entry == "pillow":
         return [("pillow", _read_font(ImageFont.load_default(2 * BOX[0]), characters))]

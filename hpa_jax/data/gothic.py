@@ -47,15 +47,23 @@ STROKES = {
     "Z": "0,0 1,0 0,1 1,1",
 }
 
+FLAT = STROKES | {  # as on Taiwan's plates since 2012
+    "1": ".5,0 .5,1",
+    "3": "0,0 .95,0 .42,.4; .4,.4 1,.4r 1,1r 0,1r 0,.77",
+    "6": ".78,0 0,.56r 0,1r 1,1r 1,.4r 0,.4r 0,.72",
+    "9": ".22,1 1,.44r 1,0r 0,0r 0,.6r 1,.6r 1,.28",
+    "M": "0,1 0,0 .5,.74 1,0 1,1",
+}
 
-def draw(character: str, size: tuple[int, int], corner: float, stroke: float) -> Image.Image:
+
+def draw(strokes: str, size: tuple[int, int], corner: float, thickness: float) -> Image.Image:
     """Draws one character white on black, filling an image of `size` (width, height).
 
     `corner` is the radius of the rounded corners in widths between stroke centres (0.5 gives
-    half circles), `stroke` the stroke's thickness in image heights.
+    half circles), `thickness` the strokes' in image heights.
     """
     width, height = (4 * extent for extent in size)  # drawn large, then reduced: smooth edges
-    thickness = stroke * height
+    thickness *= height
     image = Image.new("L", (width, height))
     pen = ImageDraw.Draw(image)
 
@@ -63,7 +71,7 @@ def draw(character: str, size: tuple[int, int], corner: float, stroke: float) ->
         inner_width, inner_height = width - thickness, height - thickness
         return thickness / 2 + x * inner_width - 0.5, thickness / 2 + y * inner_height - 0.5
 
-    for text in STROKES[character].split(";"):
+    for text in strokes.split(";"):
         points = [_parse(word) for word in text.split()]
         outline = _round_corners(
             [place(x, y) for x, y, _ in points],
