@@ -23,6 +23,7 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["hpa_jax", "hpa_jax.*"]),
+    package_data={"hpa_jax": ["shipped/*"]},
     python_requires=">=3.11",
     install_requires=[
         "absl-py",

@@ -1,6 +1,6 @@
 """The reader that users call: images in, text, confidences and attention maps out.
 
-`python -m hpa_jax.recognize --checkpoint=DIR FILES OR FOLDERS…` reads from the shell.
+`python -m hpa_jax.recognize [--checkpoint=READER] FILES OR FOLDERS…` reads from the shell.
 """
 
 import concurrent.futures
@@ -14,11 +14,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from hpa_jax import checkpoint, command, picture
+from hpa_jax import command, picture, readers
 from hpa_jax.charset import Charset
 from hpa_jax.data import images
 from hpa_jax.models.hpa import HPANet
@@ -132,20 +133,24 @@ def _pixels_or_error(image: ImageLike, size: tuple[int, int]) -> np.ndarray | Va
 
 
 def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recognizer:
-    """Loads the reader of a training run: its most accurate checkpoint.
+    """Loads a reader.
 
     Args:
-      path: the run's --workdir.
+      path: a shipped reader's name ("cn", "tw"), a small file (.npz) as `hpa_jax.export` writes, or
+        the --workdir of a training run, whose most accurate checkpoint is taken.
       runtime: what it runs on; see `runtime.make_forward`.
 
     Raises:
       FileNotFoundError: there is no checkpoint.
       ValueError: the checkpoint is damaged or of another format.
     """
-    variables, metadata = checkpoint.load_reader(path)
-    model = HPANet(**metadata["network"])
-    charset, image_size = Charset(metadata["charset"]), tuple(metadata["image_size"])
-    return Recognizer(model, variables, charset, image_size, runtime)
+    return make_recognizer(*readers.load(path), runtime)
+
+
+def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "auto") -> Recognizer:
+    """The reader of a network that is in memory; arguments as `readers.load` returns them."""
+    model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
+    return Recognizer(model, variables, charset, tuple(metadata["image_size"]), runtime)
 
 
 def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
@@ -200,34 +205,64 @@ def _draw_maps(file: pathlib.Path, reading: Reading, size: tuple[int, int]) -> N
     picture.maps_row(to_pixels(file, size), reading).save(folder / f"{name}.maps.png")
 
 
+def read_with_all(
+    recognizers: Sequence[Recognizer], plates: Iterable[ImageLike], **options: Any
+) -> Iterator[Reading | ValueError]:
+    """As `Recognizer.read_each`, with the most confident of several readers' readings."""
+    copies = itertools.tee(plates, len(recognizers))
+    streams = [
+        reader.read_each(copy, **options) for reader, copy in zip(recognizers, copies, strict=True)
+    ]
+    for readings in zip(*streams, strict=True):
+        failed = next((r for r in readings if isinstance(r, ValueError)), None)
+        yield failed or max(readings, key=lambda reading: reading.confidence)
+
+
+def list_shipped() -> None:
+    """Prints the readers that come with the package."""
+    for name in readers.shipped():
+        variables, metadata = readers.load(name)
+        parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
+        size = (readers.SHIPPED / f"{name}.npz").stat().st_size / 2**20
+        print(f"{name}  {parameters / 1e6:.1f} M parameters, {size:.1f} MiB. {metadata['about']}")
+
+
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
+    if _LIST.value:
+        list_shipped()
+        return 0
     if len(argv) < 2:
         raise app.UsageError("name at least one image file or folder")
     try:
-        reader = load_recognizer(_CHECKPOINT.value)
+        recognizers = [load_recognizer(path) for path in _CHECKPOINT.value or readers.shipped()]
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if _FORMAT.value == "csv":
         csv.writer(sys.stdout).writerow(["file", "text", "confidence"])
     failed, (files, plates) = 0, itertools.tee(find_images(argv[1:]))
-    readings = reader.read_each(plates, maps=bool(_MAPS.value), batch_size=_BATCH_SIZE.value)
-    for file, reading in zip(files, readings, strict=True):
+    options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
+    results = read_with_all(recognizers, plates, **options)
+    for file, reading in zip(files, results, strict=True):
         if isinstance(reading, ValueError):
             failed += 1
             print(f"error: {reading}", file=sys.stderr)
             continue
         _write(file, reading, _FORMAT.value)
         if _MAPS.value:
-            _draw_maps(file, reading, reader.image_size)
+            _draw_maps(file, reading, recognizers[0].image_size)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    _CHECKPOINT = flags.DEFINE_string(
-        "checkpoint", None, "the --workdir of a training run", required=True
+    _CHECKPOINT = flags.DEFINE_list(
+        "checkpoint",
+        None,
+        "a shipped reader's name, a .npz or the --workdir of a training run; of several, each "
+        "plate's most confident reading is taken; all shipped readers, if not given",
     )
+    _LIST = flags.DEFINE_bool("list", False, "prints the shipped readers")
     _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json", "csv"], "one line a plate")
     _MAPS = flags.DEFINE_string("maps", None, "writes each plate's HPA maps to this folder as PNG")
     _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images read at once", lower_bound=1)

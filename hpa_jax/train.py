@@ -15,7 +15,7 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from hpa_jax import checkpoint, inputs, losses, optimizer, weights
+from hpa_jax import checkpoint, inputs, losses, optimizer, readers, weights
 from hpa_jax.charset import Charset
 from hpa_jax.evaluate import count_right, make_eval_step
 from hpa_jax.interrupt import Interrupted, catch_interrupts
@@ -317,7 +317,8 @@ def start_from(
 
     Args:
       state: of the new network, just initialised.
-      reader: a run to go on from, also with another charset, Cp or void; or "".
+      reader: a run, or a shipped reader's name, to go on from, also with another charset, Cp or
+        void; or "".
       backbone: a run or converted ResNet whose `backbone/context_path` is taken; or "".
       metadata: of the new network.
 
@@ -327,7 +328,7 @@ def start_from(
     """
     variables = jax.device_get(state.variables)
     if reader:
-        trained, theirs = checkpoint.load_reader(reader)
+        trained, theirs = readers.load(reader)
         fixed = ("backbone", "width", "classifier", "attention")
         flags = [
             f"--config.model.{name}={theirs['network'][name]}"

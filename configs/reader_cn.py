@@ -1,0 +1,35 @@
+"""The shipped reader 'cn': a small network that reads photographs of Chinese plates.
+
+It goes on from the reader 'tw', whose letters and digits it knows, on batches of which half are
+real plates and half rendered: only these show all provinces, two rows and green plates. About an
+hour on two CPU cores.
+
+1. Prepare real plates, once: a folder with a labels.csv (hpa_jax/data/folder.py).
+    python -m hpa_jax.main --config=configs/reader_cn.py --mode=prepare --config.data.root=FOLDER
+2. Train, with a folder of glyph images for the characters of China (README, "Rendered plates"):
+    python -m hpa_jax.main --config=configs/reader_cn.py --workdir=runs/reader_cn \
+        --config.data.fonts="('GLYPHS',)"
+"""
+
+import ml_collections
+
+from configs import files
+
+
+def get_config() -> ml_collections.ConfigDict:
+    c = files.base("folder", "resnet18", init="runs/reader_tw")
+    c.charset = "china"
+    c.num_characters = 8
+    c.model.width = 0.25
+    c.image_size = (48, 160)
+    c.data.prepared = "prepared/reader_cn"
+    c.data.styles = ("china_blue", "china_yellow", "china_yellow_two_row", "china_green")
+    c.data.weights = (6.0, 1.5, 1.0, 2.0)
+    c.data.rendered = 0.5
+    c.loss.semantic = 0.0  # the dearest term on a CPU
+    c.optimizer.learning_rate = 1e-3
+    c.optimizer.warmup_steps = 50
+    c.batch_size = 32
+    c.num_steps = 8_000
+    c.eval_every = 8_000  # once, so that the test plates choose nothing
+    return c

@@ -1,0 +1,200 @@
+"""How well a reader reads labelled photographs, and what its confidence is worth.
+
+    python -m hpa_jax.assess --checkpoint=READER [--split=dev] [--to=DIR] FOLDER
+
+FOLDER is one that `data/folder.py` reads: a labels.csv, or texts in the file names. Prints the
+whole plates right by set (the folders below FOLDER), the expected calibration error, and from which
+confidence on 99.5 % of the accepted plates are right. With --to, writes `reliability.png` and
+`failures.png`.
+"""
+
+import collections
+import itertools
+import pathlib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from absl import app, flags
+from PIL import Image, ImageDraw, ImageFont
+
+from hpa_jax import command, picture, recognize
+from hpa_jax.data import crops, folder, images
+from hpa_jax.data.plate import Plate
+
+WANTED = 0.995  # share of accepted plates that should be right
+BINS = 10  # of confidence, equally wide
+PAGE = 60  # failures on the sheet
+
+
+class Assessed(NamedTuple):
+    """A plate and what was read."""
+
+    plate: Plate
+    reading: recognize.Reading
+
+    @property
+    def right(self) -> bool:
+        return self.reading.text == self.plate.text
+
+
+def assess(reader: recognize.Recognizer, plates: Iterable[Plate]) -> list[Assessed]:
+    """Reads plates cut out of their photographs along their boxes.
+
+    Raises:
+      DataError: an image cannot be read, or a box lies outside it; it is named.
+    """
+    plates, cut = itertools.tee(plates)
+    return [Assessed(*pair) for pair in zip(plates, reader.read(map(crop, cut)), strict=True)]
+
+
+def crop(plate: Plate) -> Image.Image:
+    """The plate's upright box, without margin; the whole image where it has none."""
+    photograph = images.open_rgb(plate.image, plate.name)
+    return crops.crop_plate(photograph, plate, rectify=False, margin=0).image
+
+
+def counts(assessed: Sequence[Assessed]) -> dict[str, tuple[int, int]]:
+    """Set -> (plates right, plates); a set is the first folder of a plate's name."""
+    rights = collections.defaultdict(list)
+    for each in assessed:
+        parts = pathlib.PurePosixPath(each.plate.name).parts
+        rights[parts[0] if len(parts) > 1 else "all"].append(each.right)
+    return {name: (sum(right), len(right)) for name, right in sorted(rights.items())}
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[int, float, float]]:
+    """For each bin of confidence: plates, their mean confidence, the share of them right."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    chosen = [bins == i for i in range(BINS)]
+    return [
+        (int(c.sum()), float(confidence[c].mean()), float(right[c].mean()))
+        if c.any()
+        else (0, 0, 0)
+        for c in chosen
+    ]
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """The expected calibration error: |mean confidence - share right|, weighted over bins."""
+    return sum(n * abs(c - r) for n, c, r in reliability(confidence, right)) / len(right)
+
+
+def threshold(
+    confidence: np.ndarray, right: np.ndarray, wanted: float = WANTED
+) -> tuple[float, int, int]:
+    """The lowest confidence from which on at least `wanted` of the plates are right.
+
+    Returns:
+      The confidence, how many of the plates with it or more are right, and how many they are;
+      infinity and zeros if there is none.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    rights = np.cumsum(right[order])
+    accepted = np.arange(1, len(order) + 1)
+    last = np.append(np.diff(confidence[order]) != 0, True)  # equal confidences stay together
+    enough = np.flatnonzero((rights >= wanted * accepted) & last)
+    if not len(enough):
+        return float("inf"), 0, 0
+    i = enough[-1]
+    return float(confidence[order[i]]), int(rights[i]), int(accepted[i])
+
+
+def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> float:
+    """The temperature that makes confidence most likely, given which plates were right.
+
+    `hpa_jax.export --temperature` builds it in. Fit it on plates that neither trained nor measure.
+    """
+    read = jax.jit(lambda x: reader.model.apply(reader.variables, x / 255.0).logits)
+    pixels = [recognize.to_pixels(crop(each.plate), reader.image_size) for each in assessed]
+    logits_BCK = np.concatenate([read(x[None]) for x in pixels])
+    right = np.array([each.right for each in assessed])
+
+    def log_loss(temperature: float) -> float:
+        characters = jax.nn.softmax(logits_BCK / temperature).max(axis=-1)
+        confidence = np.clip(characters.prod(axis=-1), 1e-6, 1 - 1e-6)
+        return -np.log(np.where(right, confidence, 1 - confidence)).mean()
+
+    return float(min(np.geomspace(0.25, 4, 81), key=log_loss))
+
+
+def reliability_chart(confidence: np.ndarray, right: np.ndarray) -> Image.Image:
+    """The share of plates right over confidence, with the number of plates in each bin."""
+    side, left, top = 300, 48, 16
+    chart = Image.new("RGB", (left + side + 16, top + side + 44), picture.PAPER)
+    draw, font = ImageDraw.Draw(chart), ImageFont.load_default(12)
+    base, width = top + side, side // BINS
+    draw.rectangle((left, top, left + side, base), outline=picture.INK)
+    for i, (count, _, share) in enumerate(reliability(confidence, right)):
+        x = left + i * width
+        if count:
+            draw.rectangle((x + 2, base - share * side, x + width - 2, base), fill=(150, 180, 230))
+        draw.text((x + 4, base - 16), str(count), fill=picture.INK, font=font)
+    draw.line((left, base, left + side, top), fill=picture.WRONG)
+    for value in (0.0, 0.5, 1.0):
+        draw.text((left + value * side - 8, base + 6), f"{value:g}", fill=picture.INK, font=font)
+        draw.text((16, base - value * side - 6), f"{value:g}", fill=picture.INK, font=font)
+    caption = "share right, and plates, by confidence; red: perfect"
+    draw.text((left, base + 24), caption, fill=picture.INK, font=font)
+    return chart
+
+
+def failures_sheet(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> Image.Image:
+    """The first wrong plates with each character's map (paper, figure 5)."""
+    wrong = [each.plate for each in assessed if not each.right][:PAGE]
+    pixels = [recognize.to_pixels(crop(plate), reader.image_size) for plate in wrong]
+    readings = reader.read(pixels, maps=True)
+    rows = zip(pixels, readings, wrong, strict=True)
+    return picture.page([picture.maps_row(x, reading, p.text) for x, reading, p in rows])
+
+
+def _main(argv: Sequence[str]) -> int:
+    command.set_up()
+    if len(argv) != 2:
+        raise app.UsageError("name one folder of labelled photographs")
+    try:
+        reader = recognize.load_recognizer(_CHECKPOINT.value)
+        plates = [plate for plate in folder.read(argv[1]) if plate.split == _SPLIT.value]
+        if not plates:
+            raise ValueError(f"{argv[1]}: has no plates of the split {_SPLIT.value!r}: --split=…")
+        assessed = assess(reader, plates)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    _report(reader, assessed)
+    return 0
+
+
+def _report(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> None:
+    for name, (right, total) in counts(assessed).items():
+        print(f"{name:<16} {right}/{total}  {right / total:.1%}")
+    right = np.array([each.right for each in assessed])
+    confidence = np.array([each.reading.confidence for each in assessed])
+    print(f"together         {right.sum()}/{len(right)}  {right.mean():.1%}")
+    print(f"expected calibration error {calibration_error(confidence, right):.1%}")
+    value, correct, accepted = threshold(confidence, right)
+    print(
+        f"confidence {value:.3f} and more: {accepted}/{len(right)} plates accepted, "
+        f"{correct}/{accepted} of them right"
+    )
+    if _FIT.value:
+        print(f"best temperature {fit_temperature(reader, assessed):.2f}")
+    if _TO.value:
+        to = pathlib.Path(_TO.value)
+        to.mkdir(parents=True, exist_ok=True)
+        reliability_chart(confidence, right).save(to / "reliability.png")
+        if not right.all():
+            failures_sheet(reader, assessed).save(to / "failures.png")
+        print(f"{to}: reliability.png, failures.png")
+
+
+if __name__ == "__main__":
+    _CHECKPOINT = flags.DEFINE_string(
+        "checkpoint", None, "a shipped reader's name, a .npz or a run's --workdir", required=True
+    )
+    _SPLIT = flags.DEFINE_string("split", "dev", "the rows to read")
+    _FIT = flags.DEFINE_bool("fit_temperature", False, "says which temperature would calibrate it")
+    _TO = flags.DEFINE_string("to", None, "a folder for pictures")
+    app.run(_main)

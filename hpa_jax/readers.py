@@ -1,0 +1,86 @@
+"""Readers by name, file or run; and readers as one small file, which NumPy alone reads."""
+
+import io
+import json
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+SHIPPED = pathlib.Path(__file__).parent / "shipped"  # readers that come with the package
+FORMAT = 1  # of the small files; others are refused
+
+
+def shipped() -> list[str]:
+    """The names of the readers that come with the package."""
+    return sorted(file.stem for file in SHIPPED.glob("*.npz"))
+
+
+def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and metadata of a reader.
+
+    Args:
+      path: a shipped reader's name, a small file (.npz), or a run's --workdir.
+
+    Raises:
+      OSError, ValueError: there is none, or it is damaged or of another format; it is named.
+    """
+    if str(path) in shipped():
+        return load_compact(SHIPPED / f"{path}.npz")
+    if pathlib.Path(path).suffix == ".npz":
+        return load_compact(path)
+    from hpa_jax import checkpoint  # Orbax, which takes seconds to import
+
+    return checkpoint.load_reader(path)
+
+
+def load_compact(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables, in float32, and metadata of a small file.
+
+    Raises:
+      OSError: the file is missing.
+      ValueError: it is damaged, or of another format.
+    """
+    try:
+        return from_bytes(pathlib.Path(file).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def to_bytes(variables: dict[str, Any], metadata: dict[str, Any]) -> bytes:
+    """The small file of a reader: float16, but for vectors, whose range may be larger.
+
+    Args:
+      variables: {'params': …, 'batch_stats': …}.
+      metadata: as `checkpoint.make_metadata` gives; JSON types.
+    """
+    arrays = traverse_util.flatten_dict(variables, sep="/")
+    arrays = {name: np.asarray(x, np.float32) for name, x in arrays.items()}
+    arrays = {name: x.astype(np.float16) if x.ndim > 1 else x for name, x in arrays.items()}
+    text = json.dumps(metadata | {"format": FORMAT}, ensure_ascii=False)
+    file = io.BytesIO()
+    np.savez_compressed(file, metadata=np.array(text), **arrays)
+    return file.getvalue()
+
+
+def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `to_bytes` was given.
+
+    Raises:
+      ValueError: the file is damaged, or of another format.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            metadata = json.loads(str(archive["metadata"]))
+            names = [name for name in archive.files if name != "metadata"]
+            arrays = {name: archive[name].astype(np.float32) for name in names}
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"no reader, or damaged ({str(error).splitlines()[0]})") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"has format {metadata.get('format')!r}, and this version of hpa_jax reads format "
+            f"{FORMAT}: read it with the version that wrote it"
+        )
+    return traverse_util.unflatten_dict(arrays, sep="/"), metadata

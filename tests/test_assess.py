@@ -1,0 +1,52 @@
+"""What a reader's confidence is worth."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpa_jax import assess, checkpoint, recognize
+from hpa_jax.charset import TAIWAN
+from hpa_jax.data import folder
+from hpa_jax.models.hpa import HPANet
+from tests.networks import random_variables, smooth_images
+
+
+def test_calibration_error():
+    confidence = np.repeat([0.25, 0.85], [4, 20])
+    right = np.array([1, 0, 0, 0] + [1] * 17 + [0] * 3, bool)
+    assert assess.calibration_error(confidence, right) == pytest.approx(0)
+    assert assess.calibration_error(confidence, ~right) == pytest.approx((4 * 0.5 + 20 * 0.7) / 24)
+    assert assess.calibration_error(np.ones(3), np.ones(3, bool)) == 0
+
+
+def test_threshold():
+    confidence = np.array([0.9, 0.8, 0.7, 0.7, 0.2])
+    right = np.array([True, True, True, False, True])
+    assert assess.threshold(confidence, right, 0.99) == (0.8, 2, 2)
+    assert assess.threshold(confidence, right, 0.75) == (0.2, 4, 5)
+    assert assess.threshold(confidence, ~right, 0.99) == (float("inf"), 0, 0)
+
+
+def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
+    size = (25, 80)
+    model = HPANet(width=0.125, num_characters=4, void=True)
+    metadata = checkpoint.make_metadata(model, TAIWAN, size, ())
+    reader = recognize.make_recognizer(random_variables(model, size), metadata, "xla")
+    plates = smooth_images(4, size)
+    texts = [reading.text or "0" for reading in reader.read(list(plates))]
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "text", "split", "x1", "y1", "x2", "y2"])
+        for i, plate in enumerate(plates):
+            scene = np.zeros((60, 120, 3), np.uint8)
+            scene[10:35, 20:100] = plate
+            name = f"{'ab'[i % 2]}/{i}.png"
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            Image.fromarray(scene).save(tmp_path / name)
+            rows.writerow([name, texts[i] if i else "WRONG1", "dev", 20, 10, 100, 35])
+    assessed = assess.assess(reader, folder.read(tmp_path))
+    assert assess.counts(assessed) == {"a": (1, 2), "b": (2, 2)}
+    assert assess.failures_sheet(reader, assessed).width > 80
+    assert 0.25 <= assess.fit_temperature(reader, assessed) <= 4

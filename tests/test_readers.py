@@ -1,0 +1,120 @@
+"""Small files of readers, and readers by name."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import hpa_jax
+from hpa_jax import checkpoint, export, readers, recognize, weights
+from tests.networks import random_variables, smooth_images
+
+SIZE = (25, 80)
+NEEDED = "jax flax numpy PIL absl"  # all that reading may import
+
+
+@pytest.fixture(scope="module")
+def reader():
+    model = hpa_jax.HPANet(width=0.125, num_characters=3, void=True)
+    metadata = checkpoint.make_metadata(model, hpa_jax.TAIWAN, SIZE, ("taiwan_old",))
+    return recognize.make_recognizer(random_variables(model, SIZE), metadata, "xla")
+
+
+@pytest.fixture
+def shipped(reader, tmp_path, monkeypatch):
+    """A package that ships this reader as 'xx'."""
+    data = export.export_npz(reader, ("taiwan_old",), "Plates of nowhere.")
+    (tmp_path / "xx.npz").write_bytes(data)
+    monkeypatch.setattr(readers, "SHIPPED", tmp_path)
+    return tmp_path / "xx.npz"
+
+
+def test_a_small_file_reads_as_the_network(reader, shipped):
+    images = list(smooth_images(8, SIZE))
+    for path in ("xx", shipped):
+        readings = hpa_jax.load_recognizer(path).read(images)
+        for small, full in zip(readings, reader.read(images), strict=True):
+            assert small.text == full.text
+            assert small.confidence == pytest.approx(full.confidence, abs=0.02)
+    _, metadata = readers.load("xx")
+    assert metadata["styles"] == ["taiwan_old"]
+    assert metadata["about"] == "Plates of nowhere."
+
+
+def test_it_takes_half_the_bytes(reader, shipped):
+    parameters = sum(x.size for x in map(np.asarray, _leaves(reader.variables)))
+    assert shipped.stat().st_size < 2.3 * parameters
+
+
+def _leaves(tree):
+    return (
+        [x for child in tree.values() for x in _leaves(child)] if isinstance(tree, dict) else [tree]
+    )
+
+
+def test_damaged_and_foreign_files_are_named(shipped, tmp_path):
+    short = tmp_path / "short.npz"
+    short.write_bytes(shipped.read_bytes()[:1000])
+    np.savez(tmp_path / "foreign.npz", kernel=np.zeros(3))
+    for name in ("short.npz", "foreign.npz"):
+        with pytest.raises(ValueError, match=f"{name}: no reader, or damaged"):
+            readers.load(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        readers.load(tmp_path / "nowhere.npz")
+    variables, metadata = readers.load("xx")
+    (tmp_path / "new.npz").write_bytes(_with_format(readers.to_bytes(variables, metadata)))
+    with pytest.raises(ValueError, match=r"new.npz: has format 99, .* reads format 1"):
+        readers.load(tmp_path / "new.npz")
+
+
+def _with_format(data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "FORMAT", 99)
+        return readers.to_bytes(*_unchecked(data))
+
+
+def _unchecked(data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "FORMAT", 1)
+        return readers.from_bytes(data)
+
+
+def test_softened_networks_read_the_same_less_surely(reader):
+    softened = weights.soften(reader.variables, 2.0)
+    metadata = checkpoint.make_metadata(reader.model, reader.charset, SIZE, ())
+    images = list(smooth_images(8, SIZE))
+    pairs = zip(
+        reader.read(images),
+        recognize.make_recognizer(softened, metadata, "xla").read(images),
+        strict=True,
+    )
+    for before, after in pairs:
+        assert after.text == before.text
+        assert after.confidence < before.confidence
+
+
+def test_of_several_readers_the_surest_is_taken(reader):
+    metadata = checkpoint.make_metadata(reader.model, reader.charset, SIZE, ())
+    other = recognize.make_recognizer(random_variables(reader.model, SIZE, seed=1), metadata, "xla")
+    images = list(smooth_images(4, SIZE))
+    taken = list(recognize.read_with_all([reader, other], images))
+    both = zip(reader.read(images), other.read(images), strict=True)
+    assert taken == [max(pair, key=lambda reading: reading.confidence) for pair in both]
+
+
+def test_reading_needs_little(shipped):
+    program = f"""
+import sys
+from hpa_jax import readers
+import pathlib
+readers.SHIPPED = pathlib.Path({str(shipped.parent)!r})
+import hpa_jax, numpy as np
+hpa_jax.load_recognizer("xx", "xla").read([np.zeros({(*SIZE, 3)}, np.uint8)])
+print([m for m in ("orbax", "optax", "grain", "tensorboardX", "tensorflow_datasets", "tqdm",
+                   "ml_collections") if m in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
