@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.image_size = (48, 160)
     c.data.styles = ("taiwan_old", "taiwan_new", "taiwan_scooter", "taiwan_motorcycle")
     c.data.weights = (1.5, 2.0, 5.0, 2.5)
-    c.data.fonts = ("gothic", "gothic_flat", "gothic_square")
+    c.data.fonts = ("gothic", "gothic_flat")
     c.loss.semantic = 0.0  # the dearest term on a CPU
     c.optimizer.learning_rate = 1e-3
     c.optimizer.warmup_steps = 50

@@ -19,6 +19,7 @@ GOTHIC = {  # name -> strokes, radius of corners, thickness; see `gothic.draw`
 }
 BUILT_IN = (*GOTHIC, "pillow")
 FOLDER_FONTS = ("140", "220_up", "220_down", "green")
+SPECIAL = (*FOLDER_FONTS, "gothic_flat")  # only for rows that ask for them
 _MISSING = "\U0010ffff"  # a code point that no font has: shows how a font draws what it lacks
 
 
@@ -29,7 +30,7 @@ class Atlas:
     Attributes:
       distance: float32 (fonts, characters, BOX[0] + 2 PAD, BOX[1] + 2 PAD), positive inside the
         strokes, in heights of the character's box.
-      names: one name a font. Fonts named as in `FOLDER_FONTS` fit only rows that ask for them.
+      names: one name a font. Fonts named as in `SPECIAL` fit only rows that ask for them.
     """
 
     distance: np.ndarray
@@ -155,6 +156,6 @@ def _distance_to(masks: np.ndarray) -> np.ndarray:
 
 
 def fonts_for(names: Sequence[str], wanted: str) -> list[int]:
-    """Indices of the fonts that a row of a plate may use: those it asks for, and all untagged."""
-    fitting = [i for i, name in enumerate(names) if name == wanted or name not in FOLDER_FONTS]
+    """Indices of the fonts that a row of a plate may use: the one it asks for, and common ones."""
+    fitting = [i for i, name in enumerate(names) if name == wanted or name not in SPECIAL]
     return fitting or list(range(len(names)))

@@ -24,7 +24,7 @@ class Row:
       character: width and height of a character's box.
       gap: space between two boxes.
       separator: width of the space that each of the pattern's "-", "·" and " " takes.
-      glyphs: the font of a glyph folder that the row prefers (see `glyphs.FOLDER_FONTS`).
+      glyphs: the special font that the row may be written in (see `glyphs.SPECIAL`).
     """
 
     y: float
@@ -134,7 +134,7 @@ STYLES = {
         name="taiwan_new",
         size=(380, 160),
         patterns={"AAA-9999": 1, "AAA-999": 0.1},
-        rows=(Row(90, (42, 88), 6, 20),),
+        rows=(Row(90, (42, 88), 6, 20, "gothic_flat"),),
         palettes=_TAIWAN_PALETTES,
         alphabets=_TAIWAN,
         stickers=0.22,
@@ -145,7 +145,7 @@ STYLES = {
         name="taiwan_scooter",
         size=(300, 150),
         patterns={"MAA-9999": 3, "AAA-9999": 2, "EAA-9999": 0.6},
-        rows=(Row(82, (34, 74), 4.5, 15),),
+        rows=(Row(82, (34, 74), 4.5, 15, "gothic_flat"),),
         palettes=_TAIWAN_PALETTES,
         alphabets=_TAIWAN,
         stickers=0.22,
