@@ -34,7 +34,7 @@ class Reading:
 
     Attributes:
       text: the characters in reading order, voids dropped.
-      confidence: probability of the whole plate, voids included, in [0, 1].
+      confidence: probability of the whole plate, voids included, in [0, 1]; 0 if nothing was read.
       characters: each character of `text` with its probability.
       maps: len(text)×h×w float32, each character's HPA map, if asked for.
     """
@@ -122,7 +122,8 @@ class Recognizer:
         text = self.charset.decode(ids_C)
         characters = tuple(zip(text, confidences_C[kept].tolist(), strict=True))
         maps = None if maps_hwC is None else np.moveaxis(maps_hwC[..., kept], -1, 0)
-        return Reading(text, float(confidences_C.prod()), characters, maps)
+        confidence = float(confidences_C.prod()) if text else 0.0  # sure of seeing no plate
+        return Reading(text, confidence, characters, maps)
 
 
 def _pixels_or_error(image: ImageLike, size: tuple[int, int]) -> np.ndarray | ValueError:

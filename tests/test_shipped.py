@@ -1,0 +1,66 @@
+"""The readers that come with the package."""
+
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import hpa_jax
+from hpa_jax import readers
+from hpa_jax.data.styles import STYLES
+from hpa_jax.data.synthetic import make_renderer
+
+STYLES_OF = {"tw": ("taiwan_old", "taiwan_new")}  # China's need a folder of glyphs
+MIB = 2**20
+
+pytestmark = pytest.mark.skipif(not readers.shipped(), reason="no reader is shipped")
+
+
+def test_they_are_small_and_described():
+    sizes = [file.stat().st_size for file in readers.SHIPPED.glob("*.npz")]
+    assert max(sizes) < 16 * MIB and sum(sizes) < 80 * MIB
+    for name in readers.shipped():
+        _, metadata = readers.load(name)
+        assert "plates" in metadata["about"]
+
+
+@pytest.fixture(scope="module")
+def plates():
+    """Rendered plates, clean ones, with their texts."""
+    render = make_renderer(
+        [STYLES[name] for name in STYLES_OF["tw"]],
+        hpa_jax.TAIWAN, 7, fonts=("gothic",), image_size=(48, 160), realism=0.2,
+    )  # fmt: skip
+    batch = jax.device_get(jax.jit(jax.vmap(render))(jax.random.split(jax.random.key(1), 32)))
+    return batch["image"], [hpa_jax.TAIWAN.decode(ids) for ids in batch["characters"]]
+
+
+def test_tw_reads_rendered_plates_and_loads_fast(plates):
+    images, texts = plates
+    hpa_jax.load_recognizer("tw")
+    begin = time.perf_counter()
+    reader = hpa_jax.load_recognizer("tw")
+    assert time.perf_counter() - begin < 2
+    readings = reader.read(list(images))
+    right = sum(reading.text == text for reading, text in zip(readings, texts, strict=True))
+    assert right >= 28
+
+
+@pytest.mark.parametrize("name", readers.shipped())
+def test_what_is_no_plate_is_not_trusted(name, plates):
+    """Shuffled tiles of plates, and noise of several grains."""
+    rng = np.random.default_rng(0)
+    shuffled = []
+    for image in plates[0]:
+        tiles = image.reshape(6, 8, 20, 8, 3).swapaxes(1, 2).reshape(-1, 8, 8, 3)
+        tiles = rng.permutation(tiles).reshape(6, 20, 8, 8, 3)
+        shuffled.append(tiles.swapaxes(1, 2).reshape(48, 160, 3))
+    noise = [
+        np.kron(rng.integers(0, 256, (48 // n, 160 // n, 3)), np.ones((n, n, 1))).astype(np.uint8)
+        for n in (1, 2, 4, 8, 16) * 6
+    ]
+    readings = hpa_jax.load_recognizer(name).read(shuffled + noise)
+    confidences = [reading.confidence for reading in readings]
+    assert np.median(confidences) < 0.05
+    assert np.mean([c > 0.9 for c in confidences]) < 0.05
