@@ -37,32 +37,31 @@ def compare(
     """
     device = timing.set_up()
     pair = networks.make_pair(name, dtype)
-    shape = (batch_size, *pair.image_size, 3)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    pixels, their_pixels = (
+        np.random.default_rng(0).integers(0, 256, (batch_size, *size, 3), np.uint8)
+        for size in (pair.image_size, networks.PAPER_SIZE)
+    )
     ours = our_makers(pair, pixels, device)
-    theirs = torch_makers(pair, pixels, device, dtype, compiled)
-    torch.compiler.reset()  # else the compiler gives up after a handful of networks, silently
+    theirs = torch_makers(pair, their_pixels, device, dtype, compiled)
     runs, results = timing.start(ours | theirs)
     if pair.same:
         _check_equal(results, ours, tolerance=0.01 if dtype == "float32" else 0.2)
     timings = timing.measure(runs, rounds, passes)
     flops = timing.count_flops(recognize.make_forward(pair.model), pair.variables, pixels)
-    flops = dict.fromkeys(ours, flops)
-    flops |= dict.fromkeys(theirs, pair.reference_flops * batch_size)
-    candidates = report.summarise(timings, flops, batch_size, peak)
-    ratios = report.make_ratios(timings, list(ours))
-    print(f"\n{name}, batch {batch_size}, {dtype}")
-    report.print_candidates(candidates)
-    report.print_ratios(ratios)
-    return {
+    flops = dict.fromkeys(ours, flops) | dict.fromkeys(theirs, pair.reference_flops * batch_size)
+    figures = {
         "network": name,
         "batch_size": batch_size,
         "dtype": dtype,
         "image_size": pair.image_size,
         "peak_flops_per_s": peak,
-        "candidates": candidates,
-        "ratios": ratios,
+        "candidates": report.summarise(timings, flops, batch_size, peak),
+        "ratios": report.make_ratios(timings, list(ours)),
     }
+    print(f"\nReading with {name}, batch {batch_size}, {dtype}")
+    report.print_candidates(figures["candidates"])
+    report.print_ratios(figures["ratios"])
+    return figures
 
 
 def our_makers(
@@ -109,11 +108,7 @@ def torch_makers(
 
         return run
 
-    return {
-        f"PyTorch, {way}{layout}": lambda layout=layout, way=way: make(layout, way == "compiled")
-        for way in ("eager", "compiled")[: 1 + compiled]
-        for layout in networks.LAYOUTS
-    }
+    return networks.torch_ways(make, compiled)
 
 
 def _check_equal(results: dict[str, Any], ours: Sequence[str], tolerance: float) -> None:
@@ -133,10 +128,10 @@ def _main(argv: Sequence[str]) -> None:
     rounds, passes = PROTOCOLS[_PROTOCOL.value]
     batch_sizes = ["1"] if _PROTOCOL.value == "paper" else _BATCH_SIZES.value
     machine, results = report.describe_machine(), []
-    print(machine)
+    report.print_machine(machine)
     for dtype in _DTYPES.value:
         peak = timing.measure_peak(device, dtype)
-        print(f"matrix products in {dtype}: {peak / 1e9:.0f} GFLOP/s")
+        report.print_peak(dtype, peak)
         for name in _BACKBONES.value:
             for batch_size in map(int, batch_sizes):
                 figures = compare(

@@ -1,6 +1,8 @@
 """The networks that are measured: ours, and the same one in PyTorch with the same weights."""
 
 import copy
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +14,8 @@ from benchmarks.torch_hpa import TorchHPA
 from hpa_jax import torch_weights
 from hpa_jax.models.hpa import HPANet
 
-# Of a plate at 50×160 in the original network: 34 classes, 6 characters, no exact saving.
+PAPER_SIZE = (50, 160)
+# Of a plate of that size in the original network: 34 classes, 6 characters, no exact saving.
 MULTIPLY_ADDS = {
     "resnet18": 1.164e9,
     "resnet34": 1.521e9,
@@ -30,7 +33,7 @@ class Pair(NamedTuple):
     model: HPANet
     variables: dict[str, Any]  # NumPy arrays
     image_size: tuple[int, int]
-    reference: TorchHPA
+    reference: TorchHPA  # at PAPER_SIZE
     reference_flops: float  # of reading a plate
     same: bool  # whether the two compute the same function
 
@@ -49,7 +52,7 @@ def make_pair(name: str, dtype: str) -> Pair:
     state = {name: tensor.numpy() for name, tensor in reference.state_dict().items()}
     arguments, variables = torch_weights.from_vim_lpr(state)
     model = HPANet(**arguments | {"grey": False, "dtype": dtype})
-    return Pair(model, variables, (50, 160), reference, flops, same=True)
+    return Pair(model, variables, PAPER_SIZE, reference, flops, same=True)
 
 
 def _with_statistics(network: TorchHPA) -> TorchHPA:
@@ -72,3 +75,14 @@ def placed(
     network = copy.deepcopy(network).to(device=device, memory_format=memory_format)
     images = torch.tensor(images_BHWC, device=device).permute(0, 3, 1, 2) / 255.0
     return network, images.contiguous(memory_format=memory_format)
+
+
+def torch_ways(
+    make: Callable[[str, bool], Callable[[], Any]], compiled: bool
+) -> dict[str, Callable[[], Callable[[], Any]]]:
+    """PyTorch's candidates by name: (layout, whether to compile) -> one, in every combination."""
+    return {
+        f"PyTorch, {way}{layout}": functools.partial(make, layout, way == "compiled")
+        for way in ("eager", "compiled")[: 1 + compiled]
+        for layout in LAYOUTS
+    }

@@ -86,6 +86,16 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def print_machine(machine: dict[str, Any]) -> None:
+    """One line of what is known."""
+    print(", ".join(f"{name} {value}" for name, value in machine.items() if value is not None))
+
+
+def print_peak(dtype: str, peak: float) -> None:
+    """The rate that `of peak` refers to."""
+    print(f"matrix products in {dtype} reach {peak / 1e9:.0f} GFLOP/s")
+
+
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints aligned columns: the first to the left, the others to the right."""
     rows = [header, *rows]

@@ -34,6 +34,7 @@ def set_up() -> str:
     # JAX multiplies float32 matrices in TensorFloat-32 where a GPU has it: so must PyTorch.
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
+    torch.compiler.reset()  # after some networks the compiler would give up, silently
     device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
     if device is None or (device == "cuda" and not torch.cuda.is_available()):
         sys.exit(
