@@ -79,10 +79,8 @@ def our_makers(
 
         from hpa_jax import onnx_model
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = timing.CORES
         file = onnx_model.build(pair.model, pair.variables, pair.image_size)
-        session = onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         return lambda: session.run(["ids", "confidences"], {"images": pixels})
 
     makers = {"hpa_jax, XLA": make_jax}
@@ -148,7 +146,9 @@ if __name__ == "__main__":
         f"among {', '.join(networks.NETWORKS)}; small is measured against PyTorch's resnet18",
     )
     _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "16"], "plates read at once")
-    _DTYPES = flags.DEFINE_list("dtypes", ["float32"], "among float32, bfloat16")
+    _DTYPES = flags.DEFINE_list(
+        "dtypes", ["float32"], "among float32, bfloat16; the latter on a GPU"
+    )
     _PROTOCOL = flags.DEFINE_enum(
         "protocol", "quick", list(PROTOCOLS), "paper: batch 1, 5,000 synchronised passes"
     )

@@ -34,13 +34,13 @@ def write_plates(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
     """Writes plates of random sizes as JPEG files; returns their paths."""
     style = styles.STYLES["taiwan_old"]
     render = jax.jit(synthetic.make_renderer([style], TAIWAN, 6, image_size=LARGEST[::-1]))
-    keys = jax.random.split(jax.random.key(0), DISTINCT)
+    keys = jax.random.split(jax.random.key(0), min(count, DISTINCT))
     plates = [Image.fromarray(np.asarray(render(key)["image"])) for key in keys]
     rng = np.random.default_rng(0)
     paths = [folder / f"{i:05}.jpg" for i in range(count)]
     for i, path in enumerate(paths):
         size = rng.integers(SMALLEST, LARGEST, endpoint=True).tolist()
-        plates[i % DISTINCT].resize(size).save(path, quality=90)
+        plates[i % len(plates)].resize(size).save(path, quality=90)
     return paths
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
+import torch
 
 from benchmarks.timing import CORES, Timing
 
@@ -80,6 +81,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": named[1] if named else platform.processor() or platform.machine(),
         "cores": CORES,
+        "torch threads": torch.get_num_threads(),
         "device": jax.devices()[0].device_kind,
         "python": platform.python_version(),
         **versions,

@@ -151,7 +151,7 @@ if __name__ == "__main__":
         "backbone", "resnet18", networks.NETWORKS, "small is measured against PyTorch's resnet18"
     )
     _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "plates a step", lower_bound=2)
-    _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the arithmetic")
+    _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "bfloat16 on a GPU")
     _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns of each candidate", lower_bound=1)
     _COMPILED = flags.DEFINE_bool("compiled", True, "also compiled PyTorch, which takes minutes")
     _JSON = flags.DEFINE_string("json", None, "also writes the figures to this file")

@@ -10,6 +10,11 @@ import pytest
 
 pytest.importorskip("torch", reason="benchmarks compare with it: pip install 'hpa_jax[torch]'")
 ROOT = pathlib.Path(__file__).parents[1]
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache"),
+    "OMP_NUM_THREADS": "1",  # PyTorch's threads wait long for each other on a busy machine
+}
 AGAINST_PYTORCH = {"eager_over_ours", "fastest_pytorch_over_ours"}
 
 
@@ -27,7 +32,7 @@ AGAINST_PYTORCH = {"eager_over_ours", "fastest_pytorch_over_ours"}
             {"candidates", "peak_flops_per_s", "share_of_step"},
         ),
         (
-            ["reading", "--backbone=small", "--batch_size=2", "--rounds=1", "--count=3"],
+            ["reading", "--backbone=small", "--batch_size=2", "--rounds=1", "--count=4"],
             {"end_to_end_over_forward", "end_to_end_over_decoding", "end_to_end_over_limit"},
             {"plates_per_s", "limit"},
         ),
@@ -39,8 +44,7 @@ def test_a_benchmark_writes_its_figures(command, ratios, others, tmp_path):
     printed = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", *arguments, f"--json={tmp_path / 'it.json'}"],
         cwd=ROOT,
-        env=os.environ
-        | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache")},
+        env=os.environ | ENVIRONMENT,
         capture_output=True,
         text=True,
         check=True,
