@@ -4,9 +4,10 @@
     python -m benchmarks.forward --protocol=paper
 
 PyTorch is given float images in the layout that it computes in, and stops at the logits. This
-package starts from uint8 images and ends with class ids, confidences and attention maps.
+package starts from uint8 images and ends with class ids and confidences.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from absl import app, flags
 
 from benchmarks import networks, report, timing
-from hpa_jax import command, recognize
+from hpa_jax import command, runtime
 
 PROTOCOLS = {"quick": (10, 5), "paper": (50, 100)}  # rounds, passes a round
 
@@ -47,7 +48,8 @@ def compare(
     if pair.same:
         _check_equal(results, ours, tolerance=0.01 if dtype == "float32" else 0.2)
     timings = timing.measure(runs, rounds, passes)
-    flops = timing.count_flops(recognize.make_forward(pair.model), pair.variables, pixels)
+    read_batch = functools.partial(runtime.read_batch, pair.model)
+    flops = timing.count_flops(read_batch, pair.variables, pixels)
     flops = dict.fromkeys(ours, flops) | dict.fromkeys(theirs, pair.reference_flops * batch_size)
     figures = {
         "network": name,
@@ -69,21 +71,16 @@ def our_makers(
 ) -> dict[str, Callable[[], timing.Run]]:
     """This package's ways to read, each a function that prepares it."""
 
-    def make_jax() -> timing.Run:
-        forward = jax.jit(recognize.make_forward(pair.model))
+    def make_xla() -> timing.Run:
+        forward = jax.jit(functools.partial(runtime.read_batch, pair.model))
         variables, images = jax.device_put((pair.variables, pixels))
         return lambda: jax.block_until_ready(forward(variables, images))
 
     def make_onnx() -> timing.Run:
-        import onnxruntime
+        forward = runtime.make_forward(pair.model, pair.variables, pair.image_size, "onnx")
+        return lambda: forward(pixels, False)
 
-        from hpa_jax import onnx_model
-
-        file = onnx_model.build(pair.model, pair.variables, pair.image_size)
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        return lambda: session.run(["ids", "confidences"], {"images": pixels})
-
-    makers = {"hpa_jax, XLA": make_jax}
+    makers = {"hpa_jax, XLA": make_xla}
     if device == "cpu" and pair.model.dtype == "float32":
         makers["hpa_jax, ONNX Runtime"] = make_onnx
     return makers

@@ -20,7 +20,7 @@ from absl import app, flags
 from PIL import Image
 
 from benchmarks import networks, report, timing
-from hpa_jax import command, recognize
+from hpa_jax import command, recognize, runtime
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import styles, synthetic
 
@@ -92,9 +92,8 @@ def make_forward(reader: recognize.Recognizer, batch_size: int, passes: int) -> 
     """Passes of the network over one batch of pixels that lies ready."""
     shape = (batch_size, *reader.image_size, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    forward = jax.jit(recognize.make_forward(reader.model))
-    variables, pixels = jax.device_put((reader.variables, pixels))
-    return lambda: jax.block_until_ready([forward(variables, pixels) for _ in range(passes)])
+    forward = runtime.make_forward(reader.model, reader.variables, reader.image_size)
+    return lambda: [forward(pixels, False) for _ in range(passes)]
 
 
 def decode(paths: Sequence[pathlib.Path], size: tuple[int, int], threads: int) -> None:
