@@ -1,0 +1,88 @@
+"""The networks that are measured: ours, and the same one in PyTorch with the same weights."""
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from benchmarks.torch_hpa import TorchHPA
+from hpa_jax import torch_weights
+from hpa_jax.models.hpa import HPANet
+
+PAPER_SIZE = (50, 160)
+# Of a plate of that size in the original network: 34 classes, 6 characters, no exact saving.
+MULTIPLY_ADDS = {
+    "resnet18": 1.164e9,
+    "resnet34": 1.521e9,
+    "resnet50": 3.112e9,
+    "resnet101": 3.869e9,
+}
+SMALL = "small"  # the network for edge devices, measured against PyTorch's ResNet-18
+NETWORKS = (*MULTIPLY_ADDS, SMALL)
+LAYOUTS = {"": torch.contiguous_format, ", channels-last": torch.channels_last}
+
+
+class Pair(NamedTuple):
+    """Our network, and the PyTorch one that it is measured against."""
+
+    model: HPANet
+    variables: dict[str, Any]  # NumPy arrays
+    image_size: tuple[int, int]
+    reference: TorchHPA  # at PAPER_SIZE
+    reference_flops: float  # of reading a plate
+    same: bool  # whether the two compute the same function
+
+
+def make_pair(name: str, dtype: str) -> Pair:
+    """Builds the networks of a name in `NETWORKS`; ours computes in `dtype`."""
+    torch.manual_seed(0)
+    backbone = "resnet18" if name == SMALL else name
+    reference = _with_statistics(TorchHPA(backbone))
+    flops = 2 * MULTIPLY_ADDS[backbone]
+    if name == SMALL:
+        model, size = HPANet(width=0.25, dtype=dtype), (48, 160)
+        key = jax.random.key(0, impl="rbg")  # compiles sooner than the default generator
+        variables = jax.device_get(jax.jit(model.init)(key, jnp.zeros((1, *size, 3))))
+        return Pair(model, variables, size, reference, flops, same=False)
+    state = {name: tensor.numpy() for name, tensor in reference.state_dict().items()}
+    arguments, variables = torch_weights.from_vim_lpr(state)
+    model = HPANet(**arguments | {"grey": False, "dtype": dtype})
+    return Pair(model, variables, PAPER_SIZE, reference, flops, same=True)
+
+
+def _with_statistics(network: TorchHPA) -> TorchHPA:
+    """Sets batch statistics to those of coarse noise: at the default ones activations explode."""
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network.train()(torch.rand(8, 3, 5, 8).repeat_interleave(10, 2).repeat_interleave(20, 3))
+    for norm in norms:
+        norm.momentum = 0.1
+    return network.eval()
+
+
+def placed(
+    network: TorchHPA, images_BHWC: np.ndarray, layout: str, device: str
+) -> tuple[TorchHPA, torch.Tensor]:
+    """A copy of the network, and float images in [0, 1], on the device in one of `LAYOUTS`."""
+    memory_format = LAYOUTS[layout]
+    network = copy.deepcopy(network).to(device=device, memory_format=memory_format)
+    images = torch.tensor(images_BHWC, device=device).permute(0, 3, 1, 2) / 255.0
+    return network, images.contiguous(memory_format=memory_format)
+
+
+def torch_ways(
+    make: Callable[[str, bool], Callable[[], Any]], compiled: bool
+) -> dict[str, Callable[[], Callable[[], Any]]]:
+    """PyTorch's candidates by name: (layout, whether to compile) -> one, in every combination."""
+    return {
+        f"PyTorch, {way}{layout}": functools.partial(make, layout, way == "compiled")
+        for way in ("eager", "compiled")[: 1 + compiled]
+        for layout in LAYOUTS
+    }

@@ -1,0 +1,114 @@
+"""What was measured: figures and ratios, as tables and as JSON with the machine's description."""
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import torch
+
+from benchmarks.timing import CORES, Timing
+
+LIBRARIES = ("jax", "jaxlib", "flax", "torch", "onnxruntime")
+COLUMNS = ("median ms", "fastest", "spread", "plates/s", "GFLOP/s", "of peak")
+
+
+def summarise(
+    timings: dict[str, Timing], flops: dict[str, float], plates: int, peak: float
+) -> dict[str, dict[str, float] | None]:
+    """Each candidate's figures; None for one that was not measured. `flops` are of a pass."""
+    return {
+        name: timings[name]._asdict()
+        | {
+            "plates_per_s": plates / timings[name].median_s,
+            "flops_per_s": count / timings[name].median_s,
+            "share_of_peak": count / timings[name].median_s / peak,
+        }
+        if name in timings
+        else None
+        for name, count in flops.items()
+    }
+
+
+def make_ratios(timings: dict[str, Timing], ours: Sequence[str]) -> dict[str, Any]:
+    """PyTorch's time over ours: our fastest against eager PyTorch and against its fastest."""
+    medians = {name: timing.median_s for name, timing in timings.items()}
+    mine = min((name for name in ours if name in medians), key=medians.get)
+    theirs = min((name for name in medians if name.startswith("PyTorch")), key=medians.get)
+    return {
+        "ours": mine,
+        "fastest_pytorch": theirs,
+        "eager_over_ours": medians["PyTorch, eager"] / medians[mine],
+        "fastest_pytorch_over_ours": medians[theirs] / medians[mine],
+    }
+
+
+def print_candidates(candidates: dict[str, dict[str, float] | None]) -> None:
+    """A line for each candidate; dashes for one that was not measured."""
+    rows = []
+    for name, c in candidates.items():
+        if c is None:
+            rows.append((name, *["–"] * len(COLUMNS)))
+            continue
+        rate, share = c["flops_per_s"] / 1e9, c["share_of_peak"]
+        times = f"{c['median_s'] * 1e3:.2f}", f"{c['fastest_s'] * 1e3:.2f}", f"{c['spread']:.0%}"
+        rows.append((name, *times, f"{c['plates_per_s']:.0f}", f"{rate:.1f}", f"{share:.0%}"))
+    print_table(("", *COLUMNS), rows)
+
+
+def print_ratios(ratios: dict[str, Any]) -> None:
+    """One sentence with both ratios."""
+    print(
+        f"PyTorch's time over ours ({ratios['ours']}): {ratios['eager_over_ours']:.2f} eager, "
+        f"{ratios['fastest_pytorch_over_ours']:.2f} fastest ({ratios['fastest_pytorch']})"
+    )
+
+
+def describe_machine() -> dict[str, Any]:
+    """What figures depend on: processor, accelerator, versions."""
+    info = pathlib.Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            versions[library] = None
+    return {
+        "cpu": named[1] if named else platform.processor() or platform.machine(),
+        "cores": CORES,
+        "torch threads": torch.get_num_threads(),
+        "device": jax.devices()[0].device_kind,
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def print_machine(machine: dict[str, Any]) -> None:
+    """One line of what is known."""
+    print(", ".join(f"{name} {value}" for name, value in machine.items() if value is not None))
+
+
+def print_peak(dtype: str, peak: float) -> None:
+    """The rate that `of peak` refers to."""
+    print(f"matrix products in {dtype} reach {peak / 1e9:.0f} GFLOP/s")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints aligned columns: the first to the left, the others to the right."""
+    rows = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip())
+
+
+def write_json(path: str | None, machine: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Writes what was measured, if a path is given."""
+    if path:
+        record = {"machine": machine, "results": results}
+        pathlib.Path(path).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

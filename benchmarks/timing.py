@@ -1,0 +1,110 @@
+"""Candidates timed side by side, and the machine's peak that they are measured against."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+SETTLE_S = 0.05  # runtimes' idle threads go on spinning for some 20 ms after their last pass
+
+Run = Callable[[], Any]  # one pass: returns when its result is complete
+
+
+class Timing(NamedTuple):
+    """Seconds of one candidate's passes."""
+
+    median_s: float
+    fastest_s: float
+    spread: float  # interquartile range as a share of the median
+    passes: int
+
+
+def set_up() -> str:
+    """Makes the two frameworks' terms equal; returns PyTorch's name of the device that both use.
+
+    Both run on as many threads as they choose: all cores.
+    """
+    # Else JAX takes most of a GPU's memory, and PyTorch finds none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # JAX multiplies float32 matrices in TensorFloat-32 where a GPU has it: so must PyTorch.
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    torch.compiler.reset()  # after some networks the compiler would give up, silently
+    device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
+    if device is None or (device == "cuda" and not torch.cuda.is_available()):
+        sys.exit(
+            f"error: JAX runs on {jax.default_backend()} and PyTorch cannot: there is nothing to "
+            "compare; JAX_PLATFORMS=cpu compares both on the CPU"
+        )
+    return device
+
+
+def start(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], dict[str, Any]]:
+    """Makes each candidate and runs it once, which compiles it.
+
+    What this machine cannot run is left out, and the reason goes to stderr.
+
+    Returns:
+      The candidates by name, and the result of each one's pass.
+    """
+    runs, results = {}, {}
+    for name, make in makers.items():
+        try:
+            run = make()
+            results[name] = run()
+            runs[name] = run
+        except (ImportError, torch._dynamo.exc.TorchDynamoException) as error:
+            print(f"{name}: not measured: {str(error).splitlines()[0]}", file=sys.stderr)
+    return runs, results
+
+
+def measure(runs: Mapping[str, Run], rounds: int, passes: int) -> dict[str, Timing]:
+    """Times candidates in turn, round by round, so that a busy moment of the machine meets all."""
+    seconds = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            time.sleep(SETTLE_S)
+            for _ in range(passes):
+                begin = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - begin)
+    return {name: _summary(values) for name, values in seconds.items()}
+
+
+def _summary(seconds: Sequence[float]) -> Timing:
+    low, median, high = np.percentile(seconds, (25, 50, 75)).tolist()
+    return Timing(median, min(seconds), (high - low) / median, len(seconds))
+
+
+def count_flops(function: Callable, *args: Any) -> float:
+    """FLOPs of a function as XLA counts them in the unoptimised program; it is not run."""
+    return jax.jit(function).lower(*args).cost_analysis()["flops"]
+
+
+def measure_peak(device: str, dtype: str) -> float:
+    """FLOP/s of a large square matrix product: the fastest of JAX's and PyTorch's."""
+    size = 2048 if device == "cpu" else 8192
+    ours = jnp.ones((size, size), dtype)
+    theirs = torch.ones((size, size), dtype=getattr(torch, dtype), device=device)
+    dot = jax.jit(jnp.dot)
+    runs = {
+        "jax": lambda: jax.block_until_ready(dot(ours, ours)),
+        "torch": lambda: synchronised(theirs @ theirs),
+    }
+    measure(runs, rounds=1, passes=1)  # compiles
+    timings = measure(runs, rounds=3, passes=1)
+    return 2 * size**3 / min(timing.fastest_s for timing in timings.values())
+
+
+def synchronised(result: Any) -> Any:
+    """`result`, once PyTorch has computed it."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result

@@ -1,0 +1,158 @@
+"""Times one step of training with the paper's full loss against PyTorch's, in one run.
+
+    python -m benchmarks.train_step --backbone=resnet18 --batch_size=32
+
+All candidates start from the same weights and train on one batch of rendered plates that lies
+ready; what rendering or augmenting such a batch costs is measured beside them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from benchmarks import networks, report, timing, torch_training
+from hpa_jax import command, optimizer, train
+from hpa_jax.charset import TAIWAN
+from hpa_jax.data import augment, styles, synthetic
+
+LEARNING_RATE = 2e-5  # the paper's
+PASSES = 3
+Batch = dict[str, Any]
+
+
+def compare(
+    name: str, batch_size: int, dtype: str, rounds: int, compiled: bool, peak: float
+) -> dict[str, Any]:
+    """Times one network's training; prints tables and returns the figures.
+
+    Args:
+      name: among `networks.NETWORKS`.
+      batch_size: plates a step.
+      dtype: 'float32' or 'bfloat16', in PyTorch by autocast.
+      rounds: how often each candidate has its turn.
+      compiled: whether PyTorch is also compiled.
+      peak: FLOP/s of the machine.
+    """
+    device = timing.set_up()
+    pair = networks.make_pair(name, dtype)
+    render = make_render(pair.image_size, batch_size)
+    batch = jax.jit(render)(jax.random.key(0))
+    their_batch = jax.jit(make_render(networks.PAPER_SIZE, batch_size))(jax.random.key(0))
+    makers = {
+        "hpa_jax": lambda: make_jax_run(pair, lambda key, fed: fed, batch),
+        "hpa_jax, rendering": lambda: make_jax_run(pair, lambda key, fed: render(key), {}),
+        "rendering alone": lambda: make_part(render),
+        "augmentation alone": lambda: make_part(
+            lambda key: augment.augment(key, batch, len(TAIWAN))
+        ),
+    }
+    theirs = torch_training.makers(
+        pair, jax.device_get(their_batch), LEARNING_RATE, device, dtype, compiled
+    )
+    runs, results = timing.start(makers | theirs)
+    if pair.same:
+        losses = [results[name] for name in ("hpa_jax", *theirs) if name in results]
+        np.testing.assert_allclose(losses, losses[0], rtol=0.01 if dtype == "float32" else 0.1)
+    timings = timing.measure(runs, rounds, PASSES)
+    step, state = make_jax_step(pair, lambda key, fed: fed)
+    flops = {"hpa_jax": timing.count_flops(step, state, jax.random.key(0), batch)}
+    # The backward pass takes twice the forward's arithmetic: for the inputs and for the weights.
+    flops |= dict.fromkeys(theirs, 3 * pair.reference_flops * batch_size)
+    figures = {
+        "network": name,
+        "batch_size": batch_size,
+        "dtype": dtype,
+        "image_size": pair.image_size,
+        "peak_flops_per_s": peak,
+        "candidates": report.summarise(timings, flops, batch_size, peak),
+        "ratios": report.make_ratios(timings, ["hpa_jax"]),
+    }
+    report.print_candidates(figures["candidates"])
+    report.print_ratios(figures["ratios"])
+    return figures | _parts_of_a_step({name: t.median_s for name, t in timings.items()})
+
+
+def _parts_of_a_step(medians: dict[str, float]) -> dict[str, dict[str, float]]:
+    """What making a batch costs, printed and as figures: seconds, and shares of a whole step."""
+    names = ("hpa_jax, rendering", "rendering alone", "augmentation alone")
+    rendering, rendered, augmented = (medians[name] for name in names)
+    shares = {
+        "rendering": rendered / rendering,
+        "augmentation": augmented / (augmented + medians["hpa_jax"]),
+    }
+    print(f"A step that renders its batch takes {rendering * 1e3:.1f} ms.")
+    print(f"Rendering is {shares['rendering']:.0%} of it ({rendered * 1e3:.1f} ms alone);")
+    print(
+        f"augmentation {shares['augmentation']:.0%} of a step on files ({augmented * 1e3:.1f} ms)."
+    )
+    return {"parts_s": {name: medians[name] for name in names}, "share_of_step": shares}
+
+
+def make_render(image_size: tuple[int, int], batch_size: int) -> Callable[[jax.Array], Batch]:
+    """A renderer of batches of plates with six characters."""
+    style = styles.STYLES["taiwan_old"]
+    render = synthetic.make_renderer([style], TAIWAN, 6, image_size=image_size)
+    return lambda key: jax.vmap(render)(jax.random.split(key, batch_size))
+
+
+def make_jax_step(
+    pair: networks.Pair, make_batch: Callable[[jax.Array, Batch], Batch]
+) -> tuple[Callable, train.TrainState]:
+    """This package's jitted step, and the state before it."""
+    tx = optimizer.make_rmsprop(LEARNING_RATE)
+    variables = jax.tree.map(jnp.array, pair.variables)  # a copy, for the step donates its state
+    state = train.TrainState(jnp.int32(0), variables, tx.init(variables["params"]))
+    return train.make_train_step(pair.model, tx, make_batch, 1.0, 1.0), state
+
+
+def make_jax_run(
+    pair: networks.Pair, make_batch: Callable[[jax.Array, Batch], Batch], fed: Batch
+) -> timing.Run:
+    """Trains on and on, a step a call."""
+    step, state = make_jax_step(pair, make_batch)
+    key = jax.random.key(1)
+
+    def run() -> float:
+        nonlocal state
+        state, metrics = jax.block_until_ready(step(state, key, fed))
+        return float(metrics["loss"])
+
+    return run
+
+
+def make_part(function: Callable[[jax.Array], Batch]) -> timing.Run:
+    """A part of the step, jitted alone."""
+    jitted, key = jax.jit(function), jax.random.key(1)
+    return lambda: jax.block_until_ready(jitted(key))
+
+
+def _main(argv: Sequence[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    command.set_up()
+    device = timing.set_up()
+    machine = report.describe_machine()
+    peak = timing.measure_peak(device, _DTYPE.value)
+    report.print_machine(machine)
+    report.print_peak(_DTYPE.value, peak)
+    print(f"\nA training step of {_BACKBONE.value}, batch {_BATCH_SIZE.value}, {_DTYPE.value}")
+    figures = compare(
+        _BACKBONE.value, _BATCH_SIZE.value, _DTYPE.value, _ROUNDS.value, _COMPILED.value, peak
+    )
+    report.write_json(_JSON.value, machine, [figures])
+
+
+if __name__ == "__main__":
+    _BACKBONE = flags.DEFINE_enum(
+        "backbone", "resnet18", networks.NETWORKS, "small is measured against PyTorch's resnet18"
+    )
+    _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "plates a step", lower_bound=2)
+    _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "bfloat16 on a GPU")
+    _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns of each candidate", lower_bound=1)
+    _COMPILED = flags.DEFINE_bool("compiled", True, "also compiled PyTorch, which takes minutes")
+    _JSON = flags.DEFINE_string("json", None, "also writes the figures to this file")
+    app.run(_main)
