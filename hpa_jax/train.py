@@ -77,11 +77,10 @@ def train_and_evaluate(
     plates = inputs.make_inputs(config, sharded, eval_key)
 
     # --- State: 1. this run's latest checkpoint, 2. what config.init names, 3. random weights.
-    state = jax.jit(
-        make_init(model, tx, config.image_size, bool(config.ema)), out_shardings=replicated
-    )(init_key)
     manager = checkpoint.open_manager(workdir, config.keep_checkpoints)
     metadata = checkpoint.make_metadata(model, charset, config.image_size, config.data.styles)
+    init = make_init(model, tx, config.image_size, bool(config.ema))
+    state = jax.jit(init, out_shardings=replicated)(init_key)
     if manager.latest_step() is not None:
         state = resume(manager, state, metadata)
         print(f"resumed at step {state.step} of {config.num_steps}")
@@ -90,14 +89,9 @@ def train_and_evaluate(
     first_step = int(state.step)
 
     # --- Steps.
+    weights_of_losses = config.loss.semantic, config.loss.position
     train_step = make_train_step(
-        model,
-        tx,
-        plates.make_batch,
-        config.loss.semantic,
-        config.loss.position,
-        config.freeze,
-        config.ema,
+        model, tx, plates.make_batch, *weights_of_losses, config.freeze, config.ema
     )
     eval_step = make_eval_step(model)
     feed = plates.feed(first_step)
@@ -113,13 +107,7 @@ def train_and_evaluate(
             stop = interrupted(step)
             if stop or step % config.eval_every == 0 or step == config.num_steps:
                 log.check_finite()  # before a broken state can be saved over a good one
-                accuracy = None
-                if not stop:
-                    for name, batches in plates.tests.items():
-                        right, total = count_right(eval_step, state.readable, batches())
-                        # The first test set decides which checkpoint is the most accurate.
-                        accuracy = right / total if accuracy is None else accuracy
-                        log.evaluated(step, name, right, total)
+                accuracy = None if stop else evaluate_all(plates, eval_step, state, step, log)
                 checkpoint.save(manager, step, state.readable, resumable(state), metadata, accuracy)
             if stop:
                 break
@@ -130,6 +118,18 @@ def train_and_evaluate(
             "from there"
         )
     return state
+
+
+def evaluate_all(
+    plates: inputs.Inputs, eval_step: Callable, state: TrainState, step: int, log: "TrainLog"
+) -> float | None:
+    """Logs the accuracy on each test set; returns that on the first, by which runs are judged."""
+    accuracies = []
+    for name, batches in plates.tests.items():
+        right, total = count_right(eval_step, state.readable, batches())
+        accuracies.append(right / total)
+        log.evaluated(step, name, right, total)
+    return accuracies[0] if accuracies else None
 
 
 class TrainLog:
