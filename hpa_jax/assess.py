@@ -1,14 +1,16 @@
 """How well a reader reads labelled photographs, and what its confidence is worth.
 
     python -m hpa_jax.assess --checkpoint=READER [--split=dev] [--to=DIR] FOLDER
+    python -m hpa_jax.assess --checkpoint=READER --rendered=1000 --fit_temperature
 
 FOLDER is one that `data/folder.py` reads: a labels.csv, or texts in the file names. Prints the
 whole plates right by set (the folders below FOLDER), the expected calibration error, and from which
 confidence on 99.5 % of the accepted plates are right. With --to, writes `reliability.png` and
-`failures.png`.
+`failures.png`. With --rendered, the plates are freshly rendered, in the reader's own styles.
 """
 
 import collections
+import io
 import itertools
 import pathlib
 import sys
@@ -20,9 +22,11 @@ import numpy as np
 from absl import app, flags
 from PIL import Image, ImageDraw, ImageFont
 
-from hpa_jax import command, picture, recognize
-from hpa_jax.data import crops, folder, images
+from hpa_jax import command, picture, readers, recognize
+from hpa_jax.charset import Charset
+from hpa_jax.data import crops, folder, images, synthetic
 from hpa_jax.data.plate import Plate
+from hpa_jax.data.styles import STYLES
 
 WANTED = 0.995  # share of accepted plates that should be right
 BINS = 10  # of confidence, equally wide
@@ -38,6 +42,31 @@ class Assessed(NamedTuple):
     @property
     def right(self) -> bool:
         return self.reading.text == self.plate.text
+
+
+def render_plates(
+    styles: Sequence[str],
+    charset: Charset,
+    num_characters: int,
+    count: int,
+    fonts: Sequence[str] = (),
+    image_size: tuple[int, int] = (96, 320),
+) -> list[Plate]:
+    """Rendered plates as photographs of one set, "rendered".
+
+    Raises:
+      ValueError: as `synthetic.make_renderer`.
+    """
+    chosen = [STYLES[name] for name in styles]
+    options = {"fonts": fonts, "image_size": image_size}
+    render = jax.jit(synthetic.make_renderer(chosen, charset, num_characters, **options))
+    plates = []
+    for i, key in enumerate(jax.random.split(jax.random.key(0), count)):
+        rendered, file = render(key), io.BytesIO()
+        Image.fromarray(np.asarray(rendered["image"])).save(file, "PNG")
+        text = charset.decode(np.asarray(rendered["characters"]))
+        plates.append(Plate(file.getvalue(), f"rendered/{i}", "dev", text))
+    return plates
 
 
 def assess(reader: recognize.Recognizer, plates: Iterable[Plate]) -> list[Assessed]:
@@ -152,11 +181,21 @@ def failures_sheet(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
-    if len(argv) != 2:
-        raise app.UsageError("name one folder of labelled photographs")
+    if len(argv) + bool(_RENDERED.value) != 2:
+        raise app.UsageError("name one folder of labelled photographs, or give --rendered=N")
     try:
-        reader = recognize.load_recognizer(_CHECKPOINT.value)
-        plates = [plate for plate in folder.read(argv[1]) if plate.split == _SPLIT.value]
+        variables, metadata = readers.load(_CHECKPOINT.value)
+        reader = recognize.make_recognizer(variables, metadata)
+        if _RENDERED.value:
+            plates = render_plates(
+                metadata["styles"],
+                reader.charset,
+                reader.model.num_characters,
+                _RENDERED.value,
+                _FONTS.value,
+            )
+        else:
+            plates = [plate for plate in folder.read(argv[1]) if plate.split == _SPLIT.value]
         if not plates:
             raise ValueError(f"{argv[1]}: has no plates of the split {_SPLIT.value!r}: --split=…")
         assessed = assess(reader, plates)
@@ -195,6 +234,8 @@ if __name__ == "__main__":
         "checkpoint", None, "a shipped reader's name, a .npz or a run's --workdir", required=True
     )
     _SPLIT = flags.DEFINE_string("split", "dev", "the rows to read")
+    _RENDERED = flags.DEFINE_integer("rendered", 0, "reads this many rendered plates instead")
+    _FONTS = flags.DEFINE_list("fonts", [], "of rendered plates, as config.data.fonts")
     _FIT = flags.DEFINE_bool("fit_temperature", False, "says which temperature would calibrate it")
     _TO = flags.DEFINE_string("to", None, "a folder for pictures")
     app.run(_main)

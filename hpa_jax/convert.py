@@ -100,7 +100,7 @@ def _read_pickle(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition(".")[0]  # what follows is advice to load it all the same
         raise ValueError(
             f"{file}: refused, for it is damaged or holds more than tensors, which could run code "
             f"({reason}); save model.state_dict() alone"
