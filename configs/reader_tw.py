@@ -19,11 +19,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.image_size = (48, 160)
     c.data.styles = ("taiwan_old", "taiwan_new", "taiwan_scooter", "taiwan_motorcycle")
     c.data.weights = (1.5, 2.0, 5.0, 2.5)
-    c.data.fonts = ("gothic", "gothic_flat", "gothic_flat", "pillow")
     c.loss.semantic = 0.0  # the dearest term on a CPU
     c.optimizer.learning_rate = 1e-3
     c.optimizer.warmup_steps = 50
     c.batch_size = 32
-    c.num_steps = 9_000
+    c.num_steps = 10_000
     c.eval_every = 1_000
     return c

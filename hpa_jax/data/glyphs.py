@@ -156,6 +156,7 @@ def _distance_to(masks: np.ndarray) -> np.ndarray:
 
 
 def fonts_for(names: Sequence[str], wanted: str) -> list[int]:
-    """Indices of the fonts that a row of a plate may use: the one it asks for, and common ones."""
-    fitting = [i for i, name in enumerate(names) if name == wanted or name not in SPECIAL]
-    return fitting or list(range(len(names)))
+    """Indices of the fonts that a row of a plate may use: the one it asks for, or common ones."""
+    asked_for = [i for i, name in enumerate(names) if name == wanted]
+    common = [i for i, name in enumerate(names) if name not in SPECIAL]
+    return asked_for or common or list(range(len(names)))

@@ -24,7 +24,7 @@ class Row:
       character: width and height of a character's box.
       gap: space between two boxes.
       separator: width of the space that each of the pattern's "-", "·" and " " takes.
-      glyphs: the special font that the row may be written in (see `glyphs.SPECIAL`).
+      glyphs: the special font that the row is written in, where there is it (`glyphs.SPECIAL`).
     """
 
     y: float
