@@ -41,7 +41,7 @@ def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
     c.data.margin = 0.15  # of surroundings kept on each side, as a share of the plate's size
     c.data.estimate_boxes = ()  # styles by which to estimate character boxes from corners
     c.data.skip_bad = False  # leave out and list what cannot be used; False: stop at the first
-    c.data.any_text = False  # keep texts that the network cannot write; they count as wrong
+    c.data.any_text = False  # keep test plates that the network cannot write; they count as wrong
     c.data.fold_seed = 0  # Media Lab's: decides who is in which fold
     c.data.jitter = 0.1  # random crop of training plates, as a share of their size
     c.data.augment = 1.0  # strength of augmentation on the device; 0: none

@@ -18,6 +18,7 @@ from hpa_jax.data import (
     media_lab,
     pipeline,
     prepare,
+    records,
 )
 from hpa_jax.data.styles import STYLES
 from hpa_jax.inputs import make_charset
@@ -43,7 +44,8 @@ def prepare_run(config: ml_collections.ConfigDict, workdir: str | None = None) -
         margin=data.margin,
         charset=make_charset(config),
         num_characters=config.num_characters,
-        any_text=data.any_text,
+        void=config.model.void,
+        checked=records.split_names(data.train) if data.any_text else None,
         skip_bad=data.skip_bad,
         expected=getattr(reader, "EXPECTED", {}),
     )
@@ -85,7 +87,14 @@ def augment_batch(
 def train_batches(
     config: ml_collections.ConfigDict, rows: int, first_step: int, part: Part = (0, 1)
 ) -> Iterator[pipeline.Batch]:
-    """This process's part of batches of `rows` plates, from the step after `first_step`."""
+    """This process's part of batches of `rows` plates, from the step after `first_step`.
+
+    Raises:
+      ValueError: the config has nothing to train on.
+      DataError: as `pipeline.train_batches`.
+    """
+    if not config.data.train:
+        raise ValueError("this config only tests, and data.train is empty: --mode=evaluate")
     return pipeline.train_batches(
         config.data.prepared,
         config.data.train,
@@ -96,6 +105,7 @@ def train_batches(
         start_step=first_step,
         image_size=config.image_size,
         jitter=config.data.jitter,
+        void=config.model.void,
         workers=config.data.workers,
         process_index=part[0],
         process_count=part[1],
@@ -106,6 +116,11 @@ def test_sets(
     config: ml_collections.ConfigDict, part: Part = (0, 1)
 ) -> dict[str, Callable[[], Iterator[pipeline.Batch]]]:
     """By the name of each test set, a function that gives this process's part of its batches."""
+    missing = [name for name, split in config.data.test.items() if not _has(config, split)]
+    if len(missing) == len(config.data.test):
+        records.Source(config.data.prepared, config.data.test[missing[0]])  # says what there is
+    for name in missing:
+        print(f"not tested: {name}, for {config.data.prepared} lacks {config.data.test[name]}")
     return {
         name: functools.partial(
             pipeline.eval_batches,
@@ -115,11 +130,19 @@ def test_sets(
             config.num_characters,
             config.batch_size,
             image_size=config.image_size,
+            workers=config.data.workers,
             process_index=part[0],
             process_count=part[1],
         )
         for name, split in config.data.test.items()
+        if name not in missing
     }
+
+
+def _has(config: ml_collections.ConfigDict, split: str) -> bool:
+    """Whether a prepared set has all that a split expression names."""
+    counts = records.read_report(config.data.prepared)["counts"]
+    return all(name in counts or name == "all" for name in records.split_names(split))
 
 
 def _named(table: dict, name: str, field: str):

@@ -119,5 +119,25 @@ def test_missing_data_are_explained(tmp_path):
     config.data.root, config.data.prepared = str(tmp_path / "none"), str(tmp_path / "set")
     with pytest.raises(DataError, match="none: does not exist; expected a folder with AOLP"):
         datasets.prepare_run(config)
-    with pytest.raises(DataError, match="--mode=prepare"):
-        datasets.train_batches(config, 4, 0)
+    for open_it in (
+        lambda: datasets.train_batches(config, 4, 0),
+        lambda: datasets.test_sets(config),
+    ):
+        with pytest.raises(DataError, match="--mode=prepare"):
+            open_it()
+    with pytest.raises(ValueError, match="only tests.*--mode=evaluate"):
+        datasets.train_batches(get_config("clpd"), 4, 0)
+
+
+def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
+    trees.write(tmp_path / "data/labels.csv", "file,text,split\n1.jpg,AB12,train\n2.jpg,CD34,rp\n")
+    for name in ("1.jpg", "2.jpg"):
+        trees.write(tmp_path / "data" / name, trees.jpeg())
+    config = get_config("files")
+    config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
+    datasets.prepare_run(config)
+    with pytest.raises(DataError, match="has no split 'dev'; it has .*'rp': 1"):
+        datasets.test_sets(config)
+    config.data.test = {"RP": "rp", "both": "rp+dev"}
+    assert list(datasets.test_sets(config)) == ["RP"]
+    assert "not tested: both" in capsys.readouterr().out

@@ -22,7 +22,7 @@ from hpa_jax import charset
 from hpa_jax.data import files
 from hpa_jax.data.plate import DataError, OnBad, Plate, make_box, normalise_text, stop
 
-EXPECTED = {"ac": 681, "le582": 582, "le175": 175, "rp": 611}
+EXPECTED = {"ac": (681,), "le582": (582,), "le175": (175,), "rp": (611,)}
 SUBSETS = ("ac", "le", "rp")
 PAPER_LE = 582
 CLASSES = charset.TAIWAN.characters  # class ids in VIM-LPR's files
@@ -40,7 +40,10 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
     """
     root = files.locate(
         root,
-        lambda folder: any(_subset(child) for child in files.subfolders(folder)),
+        lambda folder: (
+            _subset_name(folder) not in SUBSETS  # else a doubled folder, AC in AC
+            and any(_subset(child) for child in files.subfolders(folder))
+        ),
         "AOLP folders Subset_AC, Subset_LE, Subset_RP (the inner archives unpacked too) or AC, LE, "
         "RP with image/ and char/",
     )
@@ -52,9 +55,13 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
             )
 
 
+def _subset_name(folder: pathlib.Path) -> str:
+    return folder.name.lower().removeprefix("subset_")
+
+
 def _subset(folder: pathlib.Path) -> tuple[str, pathlib.Path] | None:
     """Returns the subset's name and the folder that holds its images, if `folder` is a subset."""
-    name = folder.name.lower().removeprefix("subset_")
+    name = _subset_name(folder)
     if name not in SUBSETS:
         return None
     for _ in range(3):  # Subset_AC/Subset_AC/Subset_AC has been seen

@@ -32,7 +32,20 @@ from hpa_jax.data.plate import (
     stop,
 )
 
-EXPECTED = {"base_train": 100_000}  # base_test: 100,000 in the release of 2018, 99,996 in 2019's
+EXPECTED = {  # of the releases of 2018 and 2019, and of 2020 (green)
+    "base_train": (100_000,),
+    "base_test": (100_000, 99_996),
+    "blur": (5_000, 20_611),
+    "challenge": (10_000, 50_003),
+    "db": (20_000, 10_132),
+    "fn": (20_000, 20_967),
+    "rotate": (10_000, 10_053),
+    "tilt": (10_000, 30_216),
+    "weather": (10_000, 9_999),
+    "green_train": (5_769,),
+    "green_val": (1_001,),
+    "green_test": (5_006,),
+}
 
 # Tables of the data set's README. The last entry of each, "O", means no character: never letter O.
 PROVINCES = "皖沪津渝冀晋蒙辽吉黑苏浙京闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新警学O"
@@ -205,4 +218,6 @@ def _base_lists(root: pathlib.Path) -> dict[str, str]:
                 continue
             if split_of.setdefault(name, split) != split:
                 raise DataError(path, f"lists {line}, which is listed for training too")
+    if "base_test" not in split_of.values():
+        raise DataError(folder, "lists no base image to test on: val.txt or test.txt is missing")
     return split_of

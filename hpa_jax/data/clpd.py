@@ -22,7 +22,7 @@ from hpa_jax.data.plate import (
     stop,
 )
 
-EXPECTED = {"test": 1200}
+EXPECTED = {"test": (1200,)}
 POINTS = ("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4")
 COLUMNS = ("path", *POINTS, "label")
 
@@ -51,9 +51,7 @@ def parse_row(row: dict[str, str], root: pathlib.Path, where: str) -> Plate:
     Raises:
       DataError: a cell cannot be read, or the corners are no plate's.
     """
-    values = files.numbers(" ".join(row[name] for name in POINTS), where)
-    if len(values) != 8:
-        raise DataError(where, f"{', '.join(POINTS)} should be eight numbers, not {values}")
+    values = files.cells({name: row[name] for name in POINTS}, where)
     corners = make_corners(list(zip(values[::2], values[1::2], strict=True)), where)
     text = normalise_text(row["label"])
     if not 1 <= len(text) <= 8 or not row["path"]:

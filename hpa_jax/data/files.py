@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 
 from hpa_jax.data.images import SUFFIXES
@@ -144,3 +145,15 @@ def numbers(text: str, source: object) -> list[float]:
         return [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
         raise DataError(source, f"{text[:60]!r} should be numbers") from error
+
+
+def cells(row: dict[str, str], source: object) -> list[float]:
+    """Returns the numbers of a CSV row's cells, one in each.
+
+    Raises:
+      DataError: a cell is no number; its column is named.
+    """
+    for name, text in row.items():
+        if not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text):
+            raise DataError(source, f"{name} is {text[:60]!r}, should be a number")
+    return [float(text) for text in row.values()]

@@ -1,16 +1,18 @@
 """Any folder of photographs, labelled by a CSV or by the files' own names.
 
 The CSV has a header and at least the columns file and text; these are read too where they exist:
-    split               a word; "train" if there is none
+    split               a word; without the column, about a tenth of the texts are "dev", chosen
+                        by a fixed hash, and the others "train"
     x1, y1, x2, y2      the plate's box in pixels
     corners             the plate's corners "x,y;x,y;x,y;x,y", clockwise from any of them
     character_boxes     one "x1,y1,x2,y2" for each character, joined by ";"
 Empty cells mean unknown; a plate without box or corners fills its image.
 
 Without a CSV, a file's name up to the first underscore is its text (AB-1234_3.jpg), and the
-folder it lies in, just below the root, its split.
+folder it lies in, just below the root, its split; at the root it is as without the column.
 """
 
+import hashlib
 import os
 import pathlib
 import re
@@ -58,7 +60,7 @@ def read(
     tables = sorted(root.glob("*.csv"))
     if len(tables) > 1 and root / "labels.csv" not in tables:
         names = ", ".join(t.name for t in tables)
-        raise DataError(root, f"has several CSVs: {names}. Say which, or call it labels.csv")
+        raise DataError(root, f"has several CSVs: {names}. Call the right one labels.csv")
     if tables:
         return read_table(root / "labels.csv" if len(tables) > 1 else tables[0], on_bad)
     return _read_names(root, on_bad)
@@ -80,11 +82,12 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
       DataError: a cell cannot be read, or contradicts another.
     """
     text = normalise_text(row["text"])
-    if not row["file"] or not text:
-        raise DataError(where, "file and text must not be empty")
-    split = row.get("split") or "train"
-    cells = [row.get(name, "") for name in ("x1", "y1", "x2", "y2")]
-    box = make_box(files.numbers(" ".join(cells), where), where) if any(cells) else None
+    for name, value in (("file", row["file"]), ("text", text)):
+        if not value:
+            raise DataError(where, f"{name} must not be empty")
+    split = (row["split"] or "train") if "split" in row else split_by_hash(text)
+    cells = {name: row.get(name, "") for name in ("x1", "y1", "x2", "y2")}
+    box = make_box(files.cells(cells, where), where) if any(cells.values()) else None
     corners = parse_corners(row["corners"], where) if row.get("corners") else None
     if corners and box is None:
         box = hull(corners)
@@ -98,6 +101,11 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
         )
     path = folder / row["file"].replace("\\", "/")
     return Plate(path, row["file"], split, text, box, corners, characters)
+
+
+def split_by_hash(text: str) -> str:
+    """Returns "dev" for about one text in ten and "train" for the others, always the same."""
+    return "dev" if hashlib.sha256(text.encode()).digest()[0] < 26 else "train"
 
 
 def parse_corners(text: str, where: object) -> Corners:
@@ -115,10 +123,11 @@ def _has_split_folders(folder: pathlib.Path) -> bool:
 
 def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
     for folder in (root, *files.subfolders(root)):
-        split = "train" if folder == root else re.sub("[^A-Za-z0-9_]", "_", folder.name)
+        named = None if folder == root else re.sub("[^A-Za-z0-9_]", "_", folder.name)
         for name in files.image_names(folder):
             text = normalise_text(pathlib.PurePath(name).stem.partition("_")[0])
             if text:
+                split = named or split_by_hash(text)
                 yield Plate(folder / name, f"{folder.name}/{name}", split, text)
             else:
                 problem = "its name should begin with the plate's text, as in AB-1234_3.jpg"

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from hpa_jax.data import files, folder
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 
-EXPECTED = {"fold0": 107, "fold1": 107, "fold2": 107, "fold3": 106, "difficult": 279}
+EXPECTED = {name: (107,) for name in ("fold0", "fold1", "fold2")}
+EXPECTED |= {"fold3": (106,), "difficult": (279,)}
 FOLDS = 4
 TABLE = "annotations.csv"
 
@@ -40,6 +41,9 @@ def read(root: str | os.PathLike, seed: int = 0, on_bad: OnBad = stop) -> Iterat
     # By file, so that two plates of one photograph are in one fold, whatever the rows' order.
     normal = sorted({row["file"] for _, row in rows if row["subset"].lower() == "normal"})
     random.Random(seed).shuffle(normal)
+    both = set(normal) & {row["file"] for _, row in rows if row["subset"].lower() == "difficult"}
+    if both:
+        raise DataError(root / TABLE, f"{min(both)} is both normal and difficult: it is in one")
     split_of = {file: f"fold{i % FOLDS}" for i, file in enumerate(normal)}
     for where, row in rows:
         try:

@@ -30,6 +30,7 @@ def train_batches(
     start_step: int = 0,
     image_size: tuple[int, int] = (50, 160),
     jitter: float = 0.0,
+    void: bool = True,
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -50,6 +51,7 @@ def train_batches(
       image_size: height and width.
       jitter: each side of the crop moves at random, outwards by up to this share of the plate's
         size (as far as the prepared margin goes), inwards by up to a quarter of that.
+      void: whether the network has the void class, without which texts fill all Cp places.
       workers: processes that decode and resize; 0 for none but this one.
       process_index, process_count: which part of each batch is this process's.
 
@@ -60,7 +62,7 @@ def train_batches(
       DataError: no such set or split, or it has texts that the network cannot write.
     """
     source = records.Source(directory, split)
-    _check_labels(directory, split, charset, num_characters)
+    _check_labels(directory, split, charset, num_characters, void)
     rows = _rows(batch_size, process_count)
     load = LoadPlate(charset, num_characters, image_size, jitter)
     # Slicing comes after all that is random, so that processes agree on every plate.
@@ -114,8 +116,9 @@ class LoadPlate(grain.transforms.RandomMap):
             resized = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
         scale = np.array([width / (box[2] - box[0]), height / (box[3] - box[1])], np.float32)
         ids = self._encode(record.text)
+        corners = record.characters[: 0 if ids[0] == UNREADABLE else None]
         semantic, position = draw_maps(
-            (record.characters - np.float32(box[:2])) * scale,
+            (corners - np.float32(box[:2])) * scale,
             ids,
             self._image_size,
             len(self._charset),
@@ -126,7 +129,7 @@ class LoadPlate(grain.transforms.RandomMap):
             "characters": ids,
             "semantic": semantic,
             "position": position,
-            "has_maps": np.bool_(len(record.characters) and ids[0] != UNREADABLE),
+            "has_maps": np.bool_(len(corners)),
             "weight": np.float32(1),
         }
 
@@ -202,21 +205,24 @@ def draw_maps(
 
 
 def _check_labels(
-    directory: str | os.PathLike, split: str, charset: Charset, num_characters: int
+    directory: str | os.PathLike, split: str, charset: Charset, num_characters: int, void: bool
 ) -> None:
     """Refuses, before training, a split with texts that the network cannot write."""
     report = records.read_report(directory)
-    for name in (part.split("[")[0].strip() for part in split.split("+")):
-        too_long = [int(n) for n in report["lengths"].get(name, {}) if int(n) > num_characters]
+    names = records.split_names(split)
+    for name in report["counts"] if "all" in names else names:
+        lengths = [int(n) for n in report["lengths"].get(name, {})]
+        wrong = [n for n in lengths if n > num_characters or (n < num_characters and not void)]
         characters = set().union(*report["positions"].get(name, []))
         unknown = "".join(sorted(characters - set(charset.characters)))
-        if too_long or unknown:
-            what = f"plates of {max(too_long)} characters" if too_long else f"characters {unknown}"
+        if wrong or unknown:
+            what = f"plates of {max(wrong)} characters" if wrong else f"characters {unknown}"
             raise DataError(
                 directory,
-                f"split {name} has {what}, which a network with num_characters={num_characters} "
-                f"and charset {charset.characters!r} cannot write: change those, or leave the "
-                "plates out with --mode=prepare --config.data.skip_bad=True",
+                f"split {name} has {what}, which a network with num_characters={num_characters}, "
+                f"{'a' if void else 'no'} void class (model.void) and charset "
+                f"{charset.characters!r} cannot write: change those, or leave the plates out with "
+                "--mode=prepare --config.data.skip_bad=True --config.data.any_text=False",
             )
 
 

@@ -13,6 +13,10 @@ Point = tuple[float, float]  # x, y in pixels
 Corners = tuple[Point, Point, Point, Point]  # left-top, right-top, right-bottom, left-bottom
 
 
+_SEPARATORS = "-‐‑–—_.,:;/|·•・∙⋅"
+_LOOK_ALIKES = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX")
+
+
 class DataError(ValueError):
     """A file or record that cannot be used. Reads "source: problem", both always given."""
 
@@ -69,9 +73,13 @@ class Plate:
 
 
 def normalise_text(text: str) -> str:
-    """Returns a label as networks read it: upper case, no spaces, hyphens, dots or other marks."""
-    text = unicodedata.normalize("NFKC", text).upper()
-    return "".join(c for c in text if c.isalnum())
+    """Returns a label as networks read it: upper case, no spaces and separators.
+
+    Greek capitals that look like Latin ones become these. Any other sign stays, so that a label
+    with a hidden character (A12*45) is found to be none.
+    """
+    text = unicodedata.normalize("NFKC", text).upper().translate(_LOOK_ALIKES)
+    return "".join(c for c in text if not (c.isspace() or c in _SEPARATORS))
 
 
 def make_box(numbers: Sequence[float], source: object) -> Box:

@@ -14,7 +14,7 @@ import json
 import multiprocessing
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
@@ -52,9 +52,10 @@ def prepare(
     margin: float = 0.15,
     charset: Charset | None = None,
     num_characters: int | None = None,
-    any_text: bool = False,
+    void: bool = True,
+    checked: Collection[str] | None = None,
     skip_bad: bool = False,
-    expected: dict[str, int] | None = None,
+    expected: dict[str, tuple[int, ...]] | None = None,
     workers: int | None = None,
     plates_a_shard: int = PLATES_A_SHARD,
 ) -> Report:
@@ -68,10 +69,11 @@ def prepare(
       margin: how much of the surroundings stays, as a share of the plate's size on each side.
       charset: labels with other characters are bad.
       num_characters: longer labels are bad.
-      any_text: no label is bad: for sets to test on, where a plate that a network cannot write
-        counts as wrong.
+      void: whether the network has the void class; without it, shorter labels are bad too.
+      checked: splits whose labels must be such as the network can write, those to train on;
+        elsewhere a plate that it cannot write counts as wrong. None: all splits.
       skip_bad: counts and lists what cannot be used, instead of stopping at the first.
-      expected: published numbers of plates by split, for the report.
+      expected: published numbers of plates by split, one a release, for the report.
       workers: processes; one a core, if not given. With 1, this process does the work.
       plates_a_shard: plates in a file.
 
@@ -89,23 +91,24 @@ def prepare(
     bad: list[DataError] = []
     on_bad = bad.append if skip_bad else stop
 
+    def usable(plate: Plate, on_bad: OnBad) -> bool:
+        if checked is not None and plate.split not in checked:
+            return True
+        return _writable(plate, charset, num_characters, void, on_bad)
+
     # --- First pass: names and labels only, so that a wrong one stops the work at its beginning.
     totals = collections.Counter()
     for plate in read(on_bad):
         if not plate.text:
             report.without_text += 1
-        elif any_text or _writable(plate, charset, num_characters, on_bad):
+        elif usable(plate, on_bad):
             totals[plate.split] += 1
     if not totals:
         found = f"; {len(bad)} bad ones, the first: {bad[0]}" if bad else ""
         raise DataError(name, f"the reader found no plates with a text{found}")
 
     # --- Second pass: the photographs.
-    usable = (
-        plate
-        for plate in read(_ignore)
-        if plate.text and (any_text or _writable(plate, charset, num_characters, _ignore))
-    )
+    chosen = (plate for plate in read(_ignore) if plate.text and usable(plate, _ignore))
     shards = (
         Shard(
             path,
@@ -116,7 +119,7 @@ def prepare(
             margin,
             not skip_bad,
         )
-        for split, path, plates in _cut(usable, totals, directory, name, plates_a_shard)
+        for split, path, plates in _cut(chosen, totals, directory, name, plates_a_shard)
     )
     statistics, lengths = Statistics(), collections.defaultdict(dict)
     sizes = collections.Counter()
@@ -150,7 +153,7 @@ def _check_directory(directory: pathlib.Path, name: str) -> None:
 
 
 def _writable(
-    plate: Plate, charset: Charset | None, num_characters: int | None, on_bad: OnBad
+    plate: Plate, charset: Charset | None, num_characters: int | None, void: bool, on_bad: OnBad
 ) -> bool:
     """Whether a network can write the plate's text; if not, `on_bad` hears why."""
     unknown = sorted(set(plate.text) - set(charset.characters)) if charset else []
@@ -160,6 +163,9 @@ def _writable(
         on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
     elif num_characters is not None and len(plate.text) > num_characters:
         what = f"{len(plate.text)} characters, and num_characters is {num_characters}"
+        on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
+    elif num_characters is not None and len(plate.text) < num_characters and not void:
+        what = f"fewer than {num_characters} characters: that needs model.void=True"
         on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
     else:
         return True
@@ -226,7 +232,9 @@ def write_shard(shard: Shard) -> dict:
     fingerprint = _fingerprint(shard)
     if shard.notes.is_file() and shard.path.is_file():
         notes = json.loads(shard.notes.read_text(encoding="utf-8"))
-        if notes["fingerprint"] == fingerprint and notes["bytes"] == shard.path.stat().st_size:
+        same = notes["fingerprint"] == fingerprint
+        whole = notes["bytes"] == shard.path.stat().st_size
+        if same and whole and not (shard.strict and notes["bad"]):
             return notes
     plates, bad = [], []
     partial = shard.path.with_name(f"{shard.path.name}.partial")
@@ -247,7 +255,8 @@ def write_shard(shard: Shard) -> dict:
     partial.replace(shard.path)
     size = shard.path.stat().st_size
     notes = {"fingerprint": fingerprint, "bytes": size, "plates": plates, "bad": bad}
-    shard.notes.write_text(json.dumps(notes, ensure_ascii=False), encoding="utf-8")
+    partial.write_text(json.dumps(notes, ensure_ascii=False), encoding="utf-8")
+    partial.replace(shard.notes)  # in one step, for a run may be stopped at any time
     return notes
 
 

@@ -106,6 +106,18 @@ class Source:
         return self._bytes[index]
 
 
+def split_names(split: str) -> list[str]:
+    """The splits that an expression such as "ac+rp[:90%]" names."""
+    return [part.split("[")[0].strip() for part in split.split("+")]
+
+
 def read_report(directory: str | os.PathLike) -> dict:
-    """Returns the report of a prepared set, which lies beside its records."""
-    return json.loads((pathlib.Path(directory) / REPORT).read_text(encoding="utf-8"))
+    """Returns the report of a prepared set, which lies beside its records.
+
+    Raises:
+      DataError: no prepared set there.
+    """
+    file = pathlib.Path(directory) / REPORT
+    if not file.is_file():
+        raise DataError(directory, "holds no prepared data set: run --mode=prepare first")
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ class Report:
 
     Attributes:
       name: the data set's.
-      expected: published numbers of plates by split; empty where none are.
+      expected: published numbers of plates by split, one a release; empty where none are.
       counts: plates prepared, by split.
       positions: by split, the characters at each position and how often each is there.
       lengths: by split, how many plates have how many characters.
@@ -26,7 +26,7 @@ class Report:
     """
 
     name: str
-    expected: dict[str, int] = dataclasses.field(default_factory=dict)
+    expected: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     positions: dict[str, list[dict[str, int]]] = dataclasses.field(default_factory=dict)
     lengths: dict[str, dict[int, int]] = dataclasses.field(default_factory=dict)
@@ -39,14 +39,13 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.name}: {sum(self.counts.values())} plates"]
         for split, count in sorted(self.counts.items()):
-            expected = self.expected.get(split, count)
-            note = "" if count == expected else f"  (published: {expected})"
+            published = self.expected.get(split, (count,))
+            note = "" if count in published else f"  (published: {_either(published)})"
             lengths = ", ".join(f"{n} of {k}" for k, n in sorted(self.lengths[split].items()))
             lines.append(f"  {split:12} {count:8}  characters a plate: {lengths or 'none'}{note}")
         missing = [split for split in self.expected if split not in self.counts]
-        lines += [
-            f"  {split:12}        0  (published: {self.expected[split]})" for split in missing
-        ]
+        if missing:
+            lines.append(f"  published and not there: {', '.join(missing)}")
         if self.without_text:
             lines.append(f"  without a plate or its text, left out: {self.without_text}")
         if self.unseen:
@@ -55,6 +54,10 @@ class Report:
         lines += _listing("duplicates across splits", self.duplicates)
         lines += _listing("unreadable or mislabelled, left out", self.bad)
         return "\n".join(lines)
+
+
+def _either(counts: tuple[int, ...]) -> str:
+    return " or ".join(map(str, counts))
 
 
 def _listing(title: str, items: list[str]) -> list[str]:

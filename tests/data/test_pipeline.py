@@ -139,8 +139,11 @@ def test_text_that_no_network_can_write_counts_and_is_never_right(prepared):
     assert (batch["semantic"] == len(CHINA)).all()
     with pytest.raises(DataError, match="plates of 8 characters"):
         pipeline.train_batches(prepared, "test", CHINA, 7, 2, seed=0)
-    with pytest.raises(DataError, match="characters 皖"):
-        pipeline.train_batches(prepared, "train+test", TAIWAN, 8, 2, seed=0)
+    for split in ("train+test", "all"):
+        with pytest.raises(DataError, match="characters 皖"):
+            pipeline.train_batches(prepared, split, TAIWAN, 8, 2, seed=0)
+    with pytest.raises(DataError, match="no void class"):
+        pipeline.train_batches(prepared, "train", TAIWAN, 8, 2, seed=0, void=False)
 
 
 def test_wrong_sets_and_splits_are_explained(prepared, tmp_path):

@@ -26,6 +26,11 @@ def aolp_tree(tmp_path_factory):
     return root
 
 
+def published(module):
+    """The numbers of plates of a data set that has had one release."""
+    return {split: count for split, (count,) in module.EXPECTED.items()}
+
+
 def counts(plates):
     return dict(collections.Counter(p.split for p in plates))
 
@@ -33,8 +38,8 @@ def counts(plates):
 def test_aolp_official_layout_has_the_published_counts(aolp_tree):
     plates = list(aolp.read(aolp_tree))
     second = {"ac_second": 1, "le_second": 1, "rp_second": 1}
-    assert counts(plates) == aolp.EXPECTED | second
-    assert sum(aolp.EXPECTED.values()) == 2049
+    assert counts(plates) == published(aolp) | second
+    assert sum(published(aolp).values()) == 2049
     first = next(p for p in plates if p.name == "AC/1")
     assert (first.text, first.box) == ("0001AT", (10, 20.25, 60.5, 40))
     assert next(p for p in plates if p.name == "AC/1_2").text == "9999ZZ"
@@ -212,6 +217,13 @@ def test_ccpd_full_size_base(tmp_path):
     assert dict(collections.Counter(split_of.values())) == expected
 
 
+def test_ccpd_lists_without_a_test_half_are_refused(tmp_path):
+    trees.ccpd_base(tmp_path, train=3, test=2)
+    (tmp_path / "splits/val.txt").unlink()
+    with pytest.raises(DataError, match="lists no base image to test on"):
+        list(ccpd.read(tmp_path))
+
+
 def test_ccpd_image_in_both_lists_is_refused(tmp_path):
     trees.ccpd_base(tmp_path, train=3, test=2)
     with (tmp_path / "splits/val.txt").open("a") as file:
@@ -237,7 +249,7 @@ def test_ccpd_without_lists_says_what_to_copy(tmp_path):
 def test_clpd_in_its_encodings(tmp_path, encoding):
     trees.clpd(tmp_path / "CLPD", ["皖A12345", "粤BD12345", "京A1234"] * 400, encoding)
     plates = list(clpd.read(tmp_path))
-    assert counts(plates) == clpd.EXPECTED
+    assert counts(plates) == published(clpd)
     assert [p.text for p in plates[:3]] == ["皖A12345", "粤BD12345", "京A1234"]
     assert plates[0].corners == ((10, 20), (60, 22), (61, 40), (11, 38))
     assert plates[0].box == (10, 20, 61, 40)
@@ -247,7 +259,7 @@ def test_clpd_in_its_encodings(tmp_path, encoding):
 def test_media_lab_folds(tmp_path):
     trees.media_lab(tmp_path)
     plates = list(media_lab.read(tmp_path, seed=3))
-    assert counts(plates) == media_lab.EXPECTED
+    assert counts(plates) == published(media_lab)
     assert plates == list(media_lab.read(tmp_path, seed=3))
     assert plates != list(media_lab.read(tmp_path, seed=4))
     tested = []
@@ -270,6 +282,22 @@ def test_media_lab_two_plates_of_one_photograph_share_a_fold(tmp_path):
         folds[plate.image].add(plate.split)
     assert len(folds) == 40
     assert all(len(splits) == 1 for splits in folds.values())
+
+
+def test_labels_lose_separators_and_nothing_else():
+    assert folder.normalise_text(" 皖a·d-12_34 5") == "皖AD12345"
+    assert folder.normalise_text("ΥΝΚ-3401") == "YNK3401"  # Greek capitals
+    for hidden in "*?□":
+        assert hidden in folder.normalise_text(f"AB{hidden}123")
+
+
+def test_without_splits_a_tenth_is_held_back(tmp_path):
+    rows = "".join(f"{i % 600}.jpg,AB{i % 300}\n" for i in range(600))
+    trees.write(tmp_path / "labels.csv", f"file,text\n{rows}")
+    plates = list(folder.read(tmp_path))
+    assert 30 <= counts(plates)["dev"] <= 90
+    texts = [{p.text for p in plates if p.split == split} for split in ("dev", "train")]
+    assert not texts[0] & texts[1]
 
 
 def test_folder_csv_with_everything(tmp_path):
@@ -304,12 +332,13 @@ def test_folder_split_names(tmp_path, split):
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (",AB12,,,,,", "must not be empty"),
-        ("1.jpg,--,,,,,", "must not be empty"),
-        ("1.jpg,AB12,1,2,x,4,", "should be numbers"),
-        ("1.jpg,AB12,1,2,,4,", "four numbers"),
+        (",AB12,,,,,", "file must not be empty"),
+        ("1.jpg,--,,,,,", "text must not be empty"),
+        ("1.jpg,AB12,1,2,x,4,", "x2 is 'x', should be a number"),
+        ("1.jpg,AB12,1,2,,4,", "x2 is '', should be a number"),
+        ("1.jpg,AB12,1 2,2,,4,", "x1 is '1 2', should be a number"),
         ("1.jpg,AB12,1,2,1,4,", "no area"),
-        ("1.jpg,AB12,1,2,inf,4,", "four numbers"),
+        ("1.jpg,AB12,1,2,inf,4,", "x2 is 'inf'"),
         ('1.jpg,AB12,,,,,"1,1;9,1;9,9"', "four points"),
         ('1.jpg,AB12,,,,,"1,1;1,9;9,9;9,1"', "clockwise"),
         ("1.jpg,AB12,,,,,1,1;9,1;9,9;1,9", "quote commas"),
@@ -403,3 +432,18 @@ def test_real_ccpd_scenes_and_aolp_plates():
         assert (scene.text, scene.box, scene.corners) == (label.text, label.box, label.corners)
     texts = [p.text for p in aolp.read(SHARED / "aolp")]
     assert texts[:3] == ["EF1452", "8561RK", "CS2527"]
+
+
+def test_aolp_is_found_above_a_doubled_folder(tmp_path):
+    for subset in ("AC", "RP"):
+        trees.aolp_subset(tmp_path / f"AOLP/Subset_{subset}/Subset_{subset}", 3)
+    plates = list(aolp.read(tmp_path / "AOLP/Subset_AC"))
+    assert {"ac", "rp"} <= set(counts(plates))
+
+
+def test_media_lab_photograph_of_both_subsets_is_refused(tmp_path):
+    trees.write(
+        tmp_path / "annotations.csv", "file,text,subset\n1.jpg,AB12,normal\n1.jpg,AB12,difficult\n"
+    )
+    with pytest.raises(DataError, match="1.jpg is both normal and difficult"):
+        list(media_lab.read(tmp_path))
