@@ -53,7 +53,6 @@ def compare(name: str, count: int, batch_size: int, rounds: int) -> dict[str, An
       batch_size: plates read at once.
       rounds: how often the files are read, and each part run.
     """
-    timing.set_up()
     pair = networks.make_pair(name, "float32")
     reader = recognize.Recognizer(pair.model, pair.variables, TAIWAN, pair.image_size)
     passes = math.ceil(count / batch_size)

@@ -55,9 +55,11 @@ def render_plates(
     """Rendered plates as photographs of one set, "rendered".
 
     Raises:
-      ValueError: as `synthetic.make_renderer`.
+      ValueError: as `synthetic.make_renderer`, or the reader knows no styles.
     """
-    chosen = [STYLES[name] for name in styles]
+    chosen = [STYLES[name] for name in styles if name in STYLES]
+    if not chosen:
+        raise ValueError("the reader has no plate styles to render: name a folder of photographs")
     options = {"fonts": fonts, "image_size": image_size}
     render = jax.jit(synthetic.make_renderer(chosen, charset, num_characters, **options))
     plates = []
@@ -195,14 +197,14 @@ def _main(argv: Sequence[str]) -> int:
                 _FONTS.value,
             )
         else:
-            plates = [plate for plate in folder.read(argv[1]) if plate.split == _SPLIT.value]
+            split = _SPLIT.value
+            plates = [p for p in folder.read(argv[1]) if split in (None, p.split)]
         if not plates:
-            raise ValueError(f"{argv[1]}: has no plates of the split {_SPLIT.value!r}: --split=…")
-        assessed = assess(reader, plates)
+            raise ValueError(f"{argv[1]}: has no plates of the split {split!r}")
+        _report(reader, assess(reader, plates))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    _report(reader, assessed)
     return 0
 
 
@@ -214,27 +216,32 @@ def _report(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> None:
     print(f"together         {right.sum()}/{len(right)}  {right.mean():.1%}")
     print(f"expected calibration error {calibration_error(confidence, right):.1%}")
     value, correct, accepted = threshold(confidence, right)
-    print(
-        f"confidence {value:.3f} and more: {accepted}/{len(right)} plates accepted, "
-        f"{correct}/{accepted} of them right"
-    )
+    if accepted:
+        shown = np.floor(value * 1e4) / 1e4
+        print(f"from confidence {shown:.4f} on: {accepted}/{len(right)} accepted, ", end="")
+        print(f"{correct}/{accepted} of them right")
+    else:
+        print(f"at no confidence are {WANTED:.1%} right")
     if _FIT.value:
         print(f"best temperature {fit_temperature(reader, assessed):.2f}")
     if _TO.value:
         to = pathlib.Path(_TO.value)
         to.mkdir(parents=True, exist_ok=True)
         reliability_chart(confidence, right).save(to / "reliability.png")
+        print(to / "reliability.png")
         if not right.all():
             failures_sheet(reader, assessed).save(to / "failures.png")
-        print(f"{to}: reliability.png, failures.png")
+            print(to / "failures.png")
 
 
 if __name__ == "__main__":
     _CHECKPOINT = flags.DEFINE_string(
         "checkpoint", None, "a shipped reader's name, a .npz or a run's --workdir", required=True
     )
-    _SPLIT = flags.DEFINE_string("split", "dev", "the rows to read")
-    _RENDERED = flags.DEFINE_integer("rendered", 0, "reads this many rendered plates instead")
+    _SPLIT = flags.DEFINE_string("split", None, "the rows to read; all, if not given")
+    _RENDERED = flags.DEFINE_integer(
+        "rendered", 0, "reads this many rendered plates instead", lower_bound=0
+    )
     _FONTS = flags.DEFINE_list("fonts", [], "of rendered plates, as config.data.fonts")
     _FIT = flags.DEFINE_bool("fit_temperature", False, "says which temperature would calibrate it")
     _TO = flags.DEFINE_string("to", None, "a folder for pictures")

@@ -61,3 +61,8 @@ GREECE = Charset(DIGITS + GREEK_LETTERS)
 CHINA = Charset(PROVINCES + DIGITS + LETTERS)
 
 CHARSETS = {"taiwan": TAIWAN, "greece": GREECE, "china": CHINA}
+
+
+def find_charset(name: str) -> Charset:
+    """The charset of that name in `CHARSETS`, else one of these very characters."""
+    return CHARSETS.get(name) or Charset(name)

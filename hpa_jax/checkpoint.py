@@ -206,5 +206,5 @@ def _explained(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
     except Exception as error:
         raise ValueError(
             f"checkpoint {manager.directory}/{step} cannot be restored: it is damaged or "
-            f"incomplete ({type(error).__name__}: {str(error).splitlines()[0]})"
+            f"incomplete ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         ) from error

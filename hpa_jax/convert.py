@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from hpa_jax import checkpoint, command, torch_weights
-from hpa_jax.charset import CHARSETS, TAIWAN, Charset
+from hpa_jax import checkpoint, command, readers, torch_weights
+from hpa_jax.charset import TAIWAN, Charset, find_charset
 from hpa_jax.models.hpa import HPANet
 
 Path = str | pathlib.Path
@@ -64,9 +64,9 @@ def convert_back(path: Path, to: Path) -> None:
     """Writes the best checkpoint of a run as a state dictionary that the authors' code loads.
 
     Raises:
-      OSError, ValueError: as `checkpoint.load` and `write_state_dict`.
+      OSError, ValueError: as `readers.load` and `write_state_dict`.
     """
-    variables, _ = checkpoint.load(path)
+    variables, _ = readers.load(path)
     write_state_dict(torch_weights.to_vim_lpr(variables), to)
 
 
@@ -149,7 +149,7 @@ def _main(argv: Sequence[str]) -> int:
             backbone = convert_torchvision(source, to)
             print(f"{to}: {backbone}. Train from it with --config.init.backbone={to}")
         elif _FROM.value == "vim-lpr":
-            charset = CHARSETS.get(_CHARSET.value) or Charset(_CHARSET.value)
+            charset = find_charset(_CHARSET.value)
             network = convert_vim_lpr(source, to, charset, _GREY.value)
             print(f"{to}: {network}. Read with python -m hpa_jax.recognize --checkpoint={to}")
         else:

@@ -49,6 +49,9 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
     """
     workdir = pathlib.Path(workdir)
     reader = load_recognizer(workdir)
+    if config.data.get("rendered"):
+        config = config.copy_and_resolve_references()
+        config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts
     key = jax.random.key(config.seed + 1)  # no key of training comes from this one
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     for test, batches in inputs.make_inputs(config, sharding, key).tests.items():

@@ -25,7 +25,7 @@ import hpa_jax
 from hpa_jax import checkpoint, command, readers, recognize, runtime, weights
 from hpa_jax.models.hpa import HPANet
 
-INSTALL = {"stablehlo": "pip install 'hpa_jax[export]'", "onnx": "pip install 'hpa_jax[onnx]'"}
+EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # that a format needs
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a StableHLO file runs on
 Outputs = dict[str, np.ndarray]
 
@@ -36,7 +36,7 @@ def export_stablehlo(reader: recognize.Recognizer, maps: bool = False) -> bytes:
         jax.ShapeDtypeStruct(_symbolic_shape(reader), np.uint8)
     )
     # The format has no field for metadata, and the function's name is free.
-    exported = dataclasses.replace(exported, fun_name=json.dumps(make_metadata(reader)))
+    exported = dataclasses.replace(exported, fun_name=json.dumps(describe(reader)))
     return bytes(exported.serialize())
 
 
@@ -45,7 +45,7 @@ def export_onnx(reader: recognize.Recognizer, maps: bool = False) -> bytes:
     from hpa_jax import onnx_model
 
     model = onnx_model.build(reader.model, reader.variables, reader.image_size, maps)
-    for key, value in make_metadata(reader).items():
+    for key, value in describe(reader).items():
         model.metadata_props.add(key=key, value=json.dumps(value, ensure_ascii=False))
     return model.SerializeToString()
 
@@ -56,7 +56,7 @@ def export_npz(reader: recognize.Recognizer, styles: Sequence[str] = (), about: 
     return readers.to_bytes(reader.variables, metadata | {"about": about})
 
 
-def make_metadata(reader: recognize.Recognizer) -> dict[str, Any]:
+def describe(reader: recognize.Recognizer) -> dict[str, Any]:
     """What a program must know to call the file and to spell its class ids; JSON types."""
     return {
         "charset": reader.charset.characters,  # the class id one past its end is void: drop it
@@ -118,7 +118,12 @@ def check(
     """
     outputs = run(images)
     expected = jax.jit(_make_function(reader, "maps" in outputs))(images)
-    sure = expected["confidences"].prod(axis=-1) >= doubt
+    sure = np.asarray(expected["confidences"]).prod(axis=-1) >= doubt
+    if not sure.any():
+        raise ValueError(
+            f"the network reads none of {len(images)} images with a confidence of {doubt} or more, "
+            "so nothing can be compared and nothing is kept: name some PLATES that it reads well"
+        )
     for name, value in outputs.items():
         error = np.abs(np.asarray(value, np.float32) - expected[name])[sure].max(initial=0)
         if not error <= (0 if name == "ids" else tolerance):
@@ -173,19 +178,25 @@ def export(
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
-    to = pathlib.Path(_TO.value or pathlib.Path(_CHECKPOINT.value) / f"reader.{_FORMAT.value}")
+    run = pathlib.Path(_CHECKPOINT.value)
+    to = pathlib.Path(_TO.value or run / f"reader.{_FORMAT.value}")
+    if not to.parent.is_dir():
+        print(
+            f"error: {to.parent} is no folder: say with --to where the file goes", file=sys.stderr
+        )
+        return 2
     plates = list(recognize.find_images(argv[1:]))
     options = _TEMPERATURE.value, _ABOUT.value
     try:
         export(_CHECKPOINT.value, _FORMAT.value, to, _MAPS.value, plates, *options)
     except ModuleNotFoundError as error:
-        print(f"error: {error}: {INSTALL[_FORMAT.value]}", file=sys.stderr)
+        extra = EXTRAS.get(_FORMAT.value, "test")
+        print(f"error: {error}: pip install 'hpa_jax[{extra}]'", file=sys.stderr)
         return 2
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    size = to.stat().st_size / 2**20
-    print(f"{to}: {size:.1f} MiB, reads 3 random images and {len(plates)} plates as the network")
+    print(f"{to}: {to.stat().st_size / 2**20:.1f} MiB, compared on {len(plates)} plates")
     return 0
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from hpa_jax.charset import CHARSETS, Charset
+from hpa_jax.charset import Charset, find_charset
 from hpa_jax.data import styles, synthetic
 
 Batch = dict[str, jax.Array]
@@ -99,7 +99,7 @@ def _mix(
 
 def make_charset(config: ml_collections.ConfigDict) -> Charset:
     """The charset that a config names or spells."""
-    return CHARSETS.get(config.charset) or Charset(config.charset)
+    return find_charset(config.charset)
 
 
 def make_render(
@@ -142,6 +142,9 @@ def make_eval_batches(
     render_batch: Callable[[jax.Array], Batch], key: jax.Array, size: int, batch_size: int
 ) -> Callable[[], Iterator[Batch]]:
     """A function that yields `size` plates, the same at every call; rows beyond weigh 0."""
+
+    if size < 1:
+        raise ValueError(f"eval_size {size}: must be at least 1")
 
     @jax.jit
     def batch_of(key: jax.Array, start: jax.Array) -> Batch:

@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     except interrupt.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 143
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (ImportError, OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -3,7 +3,6 @@
 import io
 import json
 import pathlib
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,9 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return load_compact(SHIPPED / f"{path}.npz")
     if pathlib.Path(path).suffix == ".npz":
         return load_compact(path)
+    if not pathlib.Path(path).exists():
+        known = ", ".join(map(repr, shipped())) or "none"
+        raise FileNotFoundError(f"{path}: no such run or file, and no shipped reader ({known})")
     from hpa_jax import checkpoint  # Orbax, which takes seconds to import
 
     return checkpoint.load_reader(path)
@@ -50,7 +52,7 @@ def load_compact(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, An
 
 
 def to_bytes(variables: dict[str, Any], metadata: dict[str, Any]) -> bytes:
-    """The small file of a reader: float16, but for vectors, whose range may be larger.
+    """The small file of a reader: kernels in float16, the few others as they are.
 
     Args:
       variables: {'params': …, 'batch_stats': …}.
@@ -58,7 +60,9 @@ def to_bytes(variables: dict[str, Any], metadata: dict[str, Any]) -> bytes:
     """
     arrays = traverse_util.flatten_dict(variables, sep="/")
     arrays = {name: np.asarray(x, np.float32) for name, x in arrays.items()}
-    arrays = {name: x.astype(np.float16) if x.ndim > 1 else x for name, x in arrays.items()}
+    arrays = {
+        name: x.astype(np.float16) if name.endswith("/kernel") else x for name, x in arrays.items()
+    }
     text = json.dumps(metadata | {"format": FORMAT}, ensure_ascii=False)
     file = io.BytesIO()
     np.savez_compressed(file, metadata=np.array(text), **arrays)
@@ -76,8 +80,9 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
             metadata = json.loads(str(archive["metadata"]))
             names = [name for name in archive.files if name != "metadata"]
             arrays = {name: archive[name].astype(np.float32) for name in names}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"no reader, or damaged ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # a damaged archive makes NumPy raise almost anything
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise ValueError(f"no reader, or damaged ({reason})") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"has format {metadata.get('format')!r}, and this version of hpa_jax reads format "

@@ -22,6 +22,7 @@ from PIL import Image
 from hpa_jax import command, picture, readers
 from hpa_jax.charset import Charset
 from hpa_jax.data import images
+from hpa_jax.data.plate import DataError
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.runtime import make_forward
 
@@ -92,6 +93,8 @@ class Recognizer:
         Memory is bounded by `batch_size`: images are decoded and resized on all cores while the
         batch before them is read.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size}: must be at least 1")
         plates, workers = iter(plates), os.cpu_count()
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
 
@@ -142,7 +145,8 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
       runtime: what it runs on; see `runtime.make_forward`.
 
     Raises:
-      FileNotFoundError: there is no checkpoint.
+      FileNotFoundError: there is no such reader.
+      ModuleNotFoundError: the runtime is 'onnx', and the extra is not installed.
       ValueError: the checkpoint is damaged or of another format.
     """
     return make_recognizer(*readers.load(path), runtime)
@@ -170,7 +174,10 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
     if not isinstance(image, Image.Image):
         image = images.open_rgb(pathlib.Path(image))
     height, width = size
-    resized = images.to_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
+    try:
+        resized = images.to_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
+    except OSError as error:  # of an opened file that is decoded only now
+        raise DataError(getattr(image, "filename", "image"), f"is damaged: {error}") from error
     return np.asarray(resized)
 
 
@@ -198,12 +205,10 @@ def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
         print(f"{file}\t{reading.text}\t{reading.confidence:.4f}", flush=True)
 
 
-def _draw_maps(file: pathlib.Path, reading: Reading, size: tuple[int, int]) -> None:
-    folder = pathlib.Path(_MAPS.value)
-    folder.mkdir(parents=True, exist_ok=True)
-    # The whole path, for files of one name in two folders.
-    name = "_".join(part for part in file.parts if part != file.anchor)
-    picture.maps_row(to_pixels(file, size), reading).save(folder / f"{name}.maps.png")
+def _draw_maps(count: int, file: pathlib.Path, reading: Reading, size: tuple[int, int]) -> None:
+    # Numbered, for files of one name in two folders.
+    path = pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png"
+    picture.maps_row(to_pixels(file, size), reading).save(path)
 
 
 def read_with_all(
@@ -237,23 +242,27 @@ def _main(argv: Sequence[str]) -> int:
         raise app.UsageError("name at least one image file or folder")
     try:
         recognizers = [load_recognizer(path) for path in _CHECKPOINT.value or readers.shipped()]
+        if _MAPS.value:
+            pathlib.Path(_MAPS.value).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if _FORMAT.value == "csv":
         csv.writer(sys.stdout).writerow(["file", "text", "confidence"])
-    failed, (files, plates) = 0, itertools.tee(find_images(argv[1:]))
+    count, failed, (files, plates) = 0, 0, itertools.tee(find_images(argv[1:]))
     options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
     results = read_with_all(recognizers, plates, **options)
-    for file, reading in zip(files, results, strict=True):
+    for count, (file, reading) in enumerate(zip(files, results, strict=True), start=1):
         if isinstance(reading, ValueError):
             failed += 1
             print(f"error: {reading}", file=sys.stderr)
             continue
         _write(file, reading, _FORMAT.value)
         if _MAPS.value:
-            _draw_maps(file, reading, recognizers[0].image_size)
-    return 1 if failed else 0
+            _draw_maps(count, file, reading, recognizers[0].image_size)
+    if not count:
+        print(f"error: no images below {', '.join(argv[1:])}", file=sys.stderr)
+    return 1 if failed or not count else 0
 
 
 if __name__ == "__main__":

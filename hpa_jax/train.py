@@ -56,7 +56,6 @@ def train_and_evaluate(
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2), encoding="utf-8")
 
     # --- Devices: one data axis; parameters on all, rows of a batch split over them.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
@@ -87,6 +86,8 @@ def train_and_evaluate(
     elif config.init.checkpoint or config.init.backbone:
         state = start_from(state, config.init.checkpoint, config.init.backbone, metadata)
     first_step = int(state.step)
+    if jax.process_index() == 0:  # only now: a refused command leaves a run as it was
+        (workdir / "config.json").write_text(config.to_json_best_effort(indent=2), encoding="utf-8")
 
     # --- Steps.
     weights_of_losses = config.loss.semantic, config.loss.position
@@ -106,7 +107,7 @@ def train_and_evaluate(
             log.add(step, metrics)
             stop = interrupted(step)
             if stop or step % config.eval_every == 0 or step == config.num_steps:
-                log.check_finite()  # before a broken state can be saved over a good one
+                log.flush()  # before a broken state can be saved over a good one
                 accuracy = None if stop else evaluate_all(plates, eval_step, state, step, log)
                 checkpoint.save(manager, step, state.readable, resumable(state), metadata, accuracy)
             if stop:
@@ -161,13 +162,22 @@ class TrainLog:
 
         The steps before it are written while it runs, so that the device never waits.
         """
-        if step % self._every == 0 and self._pending:
-            scalars = self.check_finite()
+        if step % self._every == 0:
+            self.flush()
+        self._pending.append((step, metrics))
+        self._progress.update(self._batch_size)
+
+    def flush(self) -> None:
+        """Writes the means over the steps that were not written yet.
+
+        Raises:
+          FloatingPointError: as `check_finite`.
+        """
+        if self._pending:
+            step, scalars = self._pending[-1][0], self.check_finite()
             self._writer.write(step, scalars | {"learning_rate": float(self._schedule(step))})
             self._progress.set_postfix(loss=f"{scalars['loss']:.3f}")
             self._pending = []
-        self._pending.append((step, metrics))
-        self._progress.update(self._batch_size)
 
     def check_finite(self) -> dict[str, float]:
         """Means over the steps that were not written yet.

@@ -13,5 +13,6 @@ everywhere "test -d hpa_jax || git clone $repository hpa_jax
 cd hpa_jax && git fetch && git checkout $(git rev-parse HEAD)
 test -d .venv || python3 -m venv .venv
 .venv/bin/pip install --quiet -e '.[tpu]'"
-everywhere "cd hpa_jax && .venv/bin/python -m hpa_jax.main --config=$config \
---workdir=$workdir --distributed ${*:5}"
+everywhere "cd hpa_jax && .venv/bin/python -m hpa_jax.main --distributed$(
+  printf ' %q' "--config=$config" "--workdir=$workdir" "${@:5}"
+)"

@@ -134,7 +134,7 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     assert texts == [r.text for r in reader.read(images[:2])]
     drawn = sorted(p.name for p in (tmp_path / "maps").iterdir())
     assert len(drawn) == 2
-    assert drawn[0].endswith("_plates_0.png.maps.png")
+    assert drawn[0].endswith("_0.png.maps.png")
 
 
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
