@@ -1,0 +1,145 @@
+"""Times the way of photographs: decoding, preparing, and feeding a training step.
+
+    python -m benchmarks.data --copies=12 FOLDER
+
+FOLDER is one that `hpa_jax/data/folder.py` reads, of whole photographs. Copies of them stand for a
+data set of any size.
+"""
+
+import dataclasses
+import pathlib
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+from absl import app, flags
+
+from benchmarks import report
+from hpa_jax import command, optimizer, train
+from hpa_jax.charset import CHINA, Charset
+from hpa_jax.data import folder, images, pipeline, prepare
+from hpa_jax.data.plate import OnBad, Plate
+from hpa_jax.models.hpa import HPANet
+
+CHARACTERS = 8  # Cp
+SMALL = {"width": 0.25, "image_size": (48, 160), "batch_size": 32}  # the network that is fed
+STEPS = 40
+
+
+def copies(root: str, count: int) -> Callable[[OnBad], Iterator[Plate]]:
+    """A reader of each plate `count` times, under other names."""
+
+    def read(on_bad: OnBad) -> Iterator[Plate]:
+        plates = list(folder.read(root, on_bad=on_bad))
+        for copy in range(count):
+            for plate in plates:
+                yield dataclasses.replace(plate, name=f"{copy}/{plate.name}", split="train")
+
+    return read
+
+
+def time_preparing(root: str, count: int, to: pathlib.Path) -> dict[str, Any]:
+    """Plates/s of decoding alone and of preparing on one core and on all, and the peak memory."""
+    plates = list(copies(root, 1)(_stop))
+    seconds = _time(lambda: [images.decode(plate.image) for plate in plates])
+    figures: dict[str, Any] = {"decoding alone, one core": len(plates) / seconds}
+    for name, workers in (("preparing, one core", 1), ("preparing, all cores", None)):
+        seconds = _time(
+            lambda name=name, workers=workers: prepare.prepare(
+                "copies",
+                copies(root, count),
+                to / name.replace(", ", "_").replace(" ", "_"),
+                charset=CHINA,
+                num_characters=CHARACTERS,
+                workers=workers,
+                plates_a_shard=256,
+            )
+        )
+        figures[name] = count * len(plates) / seconds
+    peak = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return {"plates_per_s": figures, "peak_memory_mib": peak / 1024}
+
+
+def time_feeding(prepared: pathlib.Path, charset: Charset, workers: int) -> dict[str, float]:
+    """The pipeline alone, and a training step on ready batches and on fed ones: plates/s.
+
+    With them, the share of a fed step that the host waits for its batch.
+    """
+    size = SMALL["batch_size"]
+
+    def batches() -> Iterator[pipeline.Batch]:
+        return pipeline.train_batches(
+            prepared, "train", charset, CHARACTERS, size, seed=0,
+            image_size=SMALL["image_size"], jitter=0.1, workers=workers,
+        )  # fmt: skip
+
+    alone = batches()
+    first = next(alone)
+    seconds = _time(lambda: [next(alone) for _ in range(STEPS)])
+    figures = {"pipeline alone": STEPS * size / seconds}
+    step, state = _small_step(charset)
+    state, _ = step(state, jax.random.key(0), first)  # compiles
+    fed, waited = batches(), 0.0
+    next(fed)
+    for name in ("step on a ready batch", "step on fed batches"):
+        begin = time.perf_counter()
+        for _ in range(STEPS):
+            asked = time.perf_counter()
+            batch = next(fed) if name == "step on fed batches" else first
+            waited += time.perf_counter() - asked
+            state, _ = jax.block_until_ready(step(state, jax.random.key(0), batch))
+        taken = time.perf_counter() - begin
+        figures[name] = STEPS * size / taken
+    return figures | {"share of a fed step spent waiting": waited / taken}
+
+
+def _small_step(charset: Charset) -> tuple[Callable, train.TrainState]:
+    model = HPANet(
+        width=SMALL["width"], num_characters=CHARACTERS, num_classes=len(charset), void=True
+    )
+    tx = optimizer.make_rmsprop(1e-4)
+    init = jax.jit(train.make_init(model, tx, SMALL["image_size"]))
+    state = init(jax.random.key(0, impl="rbg"))
+    return train.make_train_step(model, tx, lambda key, fed: fed, 0.0, 0.0), state
+
+
+def _time(run: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
+
+
+def _stop(error: ValueError) -> None:
+    raise error
+
+
+def _main(argv: Sequence[str]) -> None:
+    if len(argv) != 2:
+        raise app.UsageError("name one folder of labelled photographs")
+    command.set_up()
+    machine = report.describe_machine()
+    report.print_machine(machine)
+    with tempfile.TemporaryDirectory() as scratch:
+        to = pathlib.Path(scratch)
+        prepared = time_preparing(argv[1], _COPIES.value, to)
+        fed = time_feeding(to / "preparing_all_cores", CHINA, _WORKERS.value)
+    waiting = fed.pop("share of a fed step spent waiting")
+    rates = prepared["plates_per_s"] | fed
+    report.print_table(("", "plates/s"), [(name, f"{rate:.0f}") for name, rate in rates.items()])
+    print(f"Peak memory of a process {prepared['peak_memory_mib']:.0f} MiB.")
+    print(f"A fed step waits {waiting:.1%} of its time for its batch.")
+    results = [{"plates_per_s": rates, "waiting": waiting, **prepared}]
+    report.write_json(_JSON.value, machine, results)
+
+
+if __name__ == "__main__":
+    _COPIES = flags.DEFINE_integer("copies", 12, "how often each photograph is read", lower_bound=1)
+    _WORKERS = flags.DEFINE_integer("workers", 1, "processes that feed the step", lower_bound=0)
+    _JSON = flags.DEFINE_string("json", None, "also writes the figures to this file")
+    app.run(_main)
