@@ -30,6 +30,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.optimizer.learning_rate = 1e-3
     c.optimizer.warmup_steps = 50
     c.batch_size = 32
-    c.num_steps = 8_000
-    c.eval_every = 8_000  # once, so that the test plates choose nothing
+    c.num_steps = 7_000
+    c.eval_every = 7_000  # once, so that the test plates choose nothing
     return c

@@ -33,7 +33,9 @@ def render_seen_from(style, count, monkeypatch):
     return jax.device_get(plates), tuple(map(tuple, seen.tolist()))
 
 
-@pytest.mark.parametrize("name", ["china_blue", "china_yellow_two_row"])
+@pytest.mark.parametrize(
+    "name", ["taiwan_old", "china_blue", "china_green", "china_yellow_two_row"]
+)
 def test_error_on_rendered_plates(name, monkeypatch):
     style = styles.STYLES[name]
     # The built-in fonts have no provinces, and geometry does not care what stands in a box.
@@ -49,8 +51,8 @@ def test_error_on_rendered_plates(name, monkeypatch):
             both = ((position == place) & (true == place)).sum()
             overlaps.append(both / ((position == place) | (true == place)).sum())
     print(f"{name}: IoU {np.mean(overlaps):.3f}, worst tenth {np.quantile(overlaps, 0.1):.3f}")
-    assert np.mean(overlaps) > 0.7
-    assert np.quantile(overlaps, 0.1) > 0.5
+    assert np.mean(overlaps) > 0.74
+    assert np.quantile(overlaps, 0.1) > 0.56
 
 
 def test_pattern_is_the_most_frequent_that_can_write_the_text():
