@@ -9,6 +9,10 @@ DIGITS = "0123456789"
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # no I and no O: plates avoid them
 GREEK_LETTERS = "ABEHIKMNOPTXYZ"  # the letters that Greek and Latin share
 PROVINCES = "京沪津渝冀晋蒙辽吉黑苏浙皖闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新"
+_CODES = (
+    "BJ SH TJ CQ HE SX NM LN JL HL JS ZJ AH FJ JX SD HA HB HN GD GX HI SC GZ YN XZ SN GS QH NX XJ"
+)
+PROVINCE_CODES = dict(zip(PROVINCES, _CODES.split(), strict=True))  # of ISO 3166-2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,3 +70,8 @@ CHARSETS = {"taiwan": TAIWAN, "greece": GREECE, "china": CHINA}
 def find_charset(name: str) -> Charset:
     """The charset of that name in `CHARSETS`, else one of these very characters."""
     return CHARSETS.get(name) or Charset(name)
+
+
+def latin(text: str) -> str:
+    """A text with provinces by their code, [AH]A12345: for fonts without Chinese characters."""
+    return "".join(f"[{PROVINCE_CODES[c]}]" if c in PROVINCE_CODES else c for c in text)

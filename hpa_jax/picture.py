@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from hpa_jax.charset import latin
+
 if typing.TYPE_CHECKING:
     from hpa_jax.recognize import Reading
 
@@ -38,15 +40,15 @@ def maps_row(image_HWC: np.ndarray, reading: Reading, truth: str | None = None) 
     row = Image.new("RGB", ((width + 4) * (1 + len(maps)), height + CAPTION), PAPER)
     draw = ImageDraw.Draw(row)
     colour = INK if truth is None else RIGHT if reading.text == truth else WRONG
-    caption = f"{reading.text}  {reading.confidence:.2f}"
+    caption = f"{latin(reading.text)}  {reading.confidence:.2f}"
     if truth not in (None, reading.text):
-        caption = f"{reading.text}  is {truth}"
+        caption = f"{latin(reading.text)}  is {latin(truth)}"
     _tile(row, draw, 0, image_HWC, caption, colour)
     for i, (map_hw, (character, confidence)) in enumerate(
         zip(maps, reading.characters, strict=False), start=1
     ):
         tile = overlay(image_HWC, map_hw)
-        _tile(row, draw, i * (width + 4), tile, f"{character}  {confidence:.2f}", INK)
+        _tile(row, draw, i * (width + 4), tile, f"{latin(character)}  {confidence:.2f}", INK)
     return row
 
 

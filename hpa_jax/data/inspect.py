@@ -8,15 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hpa_jax.charset import PROVINCES, Charset
+from hpa_jax.charset import PROVINCE_CODES, PROVINCES, Charset, latin
 from hpa_jax.data import pipeline, records
 from hpa_jax.data.report import Report
 
 PLATES = 32  # on a contact sheet
 INK, PAPER = (32, 32, 32), (255, 255, 255)
-# Pillow's own font has no Chinese characters: provinces are written as ISO 3166-2 does.
-CODES = "BJSHTJCQHESXNMLNJLHLJSZJAHFJJXSDHAHBHNGDGXHISCGZYNXZSNGSQHNXXJ"
-LATIN = dict(zip(PROVINCES, map("".join, zip(CODES[::2], CODES[1::2], strict=True)), strict=True))
 
 
 def inspect(
@@ -127,11 +124,6 @@ def _painted(images: np.ndarray, maps: np.ndarray, background: int) -> np.ndarra
     return (images * (1 - share) + colours[maps] * share).astype(np.uint8)
 
 
-def latin(text: str) -> str:
-    """Returns a text with provinces by their ISO code, as in [AH]A12345."""
-    return "".join(f"[{LATIN[c]}]" if c in LATIN else c for c in text)
-
-
 def position_chart(positions: list[dict[str, int]]) -> Image.Image:
     """Draws how often each character stands at each position (paper, figure 2).
 
@@ -154,5 +146,5 @@ def position_chart(positions: list[dict[str, int]]) -> Image.Image:
             x, tall = left + j * bar, height * counts.get(character, 0) / most
             if tall:
                 draw.rectangle((x, base - tall, x + bar - 6, base), fill=(40, 90, 180))
-            draw.text((x, base + 3), LATIN.get(character, character), fill=INK, font=font)
+            draw.text((x, base + 3), PROVINCE_CODES.get(character, character), fill=INK, font=font)
     return chart

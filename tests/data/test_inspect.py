@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from hpa_jax.charset import CHINA, TAIWAN
+from hpa_jax.charset import CHINA, TAIWAN, latin
 from hpa_jax.data import inspect, prepare
 from tests.data.test_prepare import plate, reader
 
@@ -46,7 +46,7 @@ def test_chart_is_as_high_as_a_character_is_frequent():
     assert heights[0] == 0
     assert abs(heights[1] - 90) <= 2
     assert abs(heights[2] - 45) <= 2
-    assert inspect.latin("皖A1") == "[AH]A1"
+    assert latin("皖A1") == "[AH]A1"
 
 
 def test_report_reads_as_it_was_written(tmp_path):
