@@ -55,7 +55,8 @@ def test_folder_gives_a_font_a_row_and_the_others_fill_its_gaps(tmp_path):
     assert not np.array_equal(drawn[1, 1], drawn[2, 1])
     np.testing.assert_array_equal(drawn[0, 2], drawn[3, 2])  # the folder has no 7
     np.testing.assert_array_equal(drawn[3, 0], drawn[0, 0])  # gothic has no 皖
-    assert glyphs.fonts_for(atlas.names, "220_up") == [1, 3]
+    assert glyphs.fonts_for(atlas.names, "220_up") == [1]
+    assert glyphs.fonts_for(atlas.names, "green") == [3]
 
 
 def test_folder_without_glyphs_is_refused(tmp_path):
