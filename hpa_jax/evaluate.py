@@ -43,12 +43,14 @@ def count_right(
 
 
 def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
-    """Reads `config.eval_size` fresh plates with a run's best checkpoint, as a user would.
+    """Reads `config.eval_size` fresh plates, or the config's test sets, as a user would.
 
-    Prints the accuracy and writes `readings.png` and `failures.png` (paper, figures 4 and 5).
+    Prints the accuracy and writes `readings.png` and `failures.png` (paper, figures 4 and 5) to
+    `workdir`: a run, whose best checkpoint reads, or a shipped reader's name.
     """
     workdir = pathlib.Path(workdir)
     reader = load_recognizer(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
     if config.data.get("rendered"):
         config = config.copy_and_resolve_references()
         config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts

@@ -241,7 +241,10 @@ def _main(argv: Sequence[str]) -> int:
     if len(argv) < 2:
         raise app.UsageError("name at least one image file or folder")
     try:
-        recognizers = [load_recognizer(path) for path in _CHECKPOINT.value or readers.shipped()]
+        paths = _CHECKPOINT.value or readers.shipped()
+        if not paths:
+            raise ValueError("no reader is installed with the package: name one with --checkpoint")
+        recognizers = [load_recognizer(path) for path in paths]
         if _MAPS.value:
             pathlib.Path(_MAPS.value).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:

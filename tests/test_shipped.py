@@ -1,10 +1,14 @@
 """The readers that come with the package."""
 
+import re
+import subprocess
+import sys
 import time
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import hpa_jax
 from hpa_jax import readers
@@ -45,6 +49,27 @@ def test_tw_reads_rendered_plates_and_loads_fast(plates):
     readings = reader.read(list(images))
     right = sum(reading.text == text for reading, text in zip(readings, texts, strict=True))
     assert right >= 28
+
+
+def test_commands_know_them(plates, tmp_path):
+    images, texts = plates
+    for i in range(4):
+        Image.fromarray(images[i]).save(tmp_path / f"{i}.png")
+    (tmp_path / "labels.csv").write_text(
+        "file,text\n" + "".join(f"{i}.png,{texts[i]}\n" for i in range(4))
+    )
+
+    def run(module, *arguments):
+        line = [sys.executable, "-m", f"hpa_jax.{module}", *map(str, arguments)]
+        return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+    listed = run("recognize", "--list").splitlines()
+    assert [line.split()[0] for line in listed] == readers.shipped()
+    read = [line.split("\t")[1] for line in run("recognize", tmp_path).splitlines()]
+    assert sum(a == b for a, b in zip(read, texts[:4], strict=True)) >= 3
+    assessed = run("assess", "--checkpoint=tw", f"--to={tmp_path / 'to'}", tmp_path)
+    assert re.search(r"together +[34]/4", assessed)
+    assert (tmp_path / "to" / "reliability.png").exists()
 
 
 @pytest.mark.parametrize("name", readers.shipped())
