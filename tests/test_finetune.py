@@ -135,7 +135,7 @@ def test_a_backbone_is_grafted(config, reader, tmp_path):
     [
         ("model.width", 0.25, "of another network: --config.model.width=0.125"),
         ("freeze", ("bakcbone",), "freeze 'bakcbone': covers nothing"),
-        ("init.checkpoint", "/nowhere", "no checkpoint below /nowhere"),
+        ("init.checkpoint", "/nowhere", "/nowhere: no such run or file"),
     ],
 )
 def test_what_does_not_fit_is_refused(field, value, message, config, reader, tmp_path):
