@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.model.width = 0.25
     c.data.realism = 0.3  # real streets are harder: configs/synthetic.py
     c.data.styles = ("taiwan_old",)
+    c.data.fonts = ("gothic", "pillow")
     c.num_characters = 6
     c.model.void = False
     c.image_size = (40, 144)  # seven tenths of the paper's pixels
@@ -23,7 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.optimizer.warmup_steps = 20
     c.loss.semantic = 0.0  # the dearest term on a CPU; text and positions teach enough
     c.batch_size = 16
-    c.num_steps = 750
+    c.num_steps = 900
     c.log_every = 20
-    c.eval_every = 750
+    c.eval_every = 900
     return c
