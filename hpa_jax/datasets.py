@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import jax
 import ml_collections
 
+from hpa_jax.charset import find_charset
 from hpa_jax.data import (
     aolp,
     augment,
@@ -21,7 +22,6 @@ from hpa_jax.data import (
     records,
 )
 from hpa_jax.data.styles import STYLES
-from hpa_jax.inputs import make_charset
 
 READERS = {"aolp": aolp, "ccpd": ccpd, "clpd": clpd, "folder": folder, "media_lab": media_lab}
 Part = tuple[int, int]  # which process this is, of how many that read a part each
@@ -42,7 +42,7 @@ def prepare_run(config: ml_collections.ConfigDict, workdir: str | None = None) -
         data.prepared,
         rectify=data.rectify,
         margin=data.margin,
-        charset=make_charset(config),
+        charset=find_charset(config.charset),
         num_characters=config.num_characters,
         void=config.model.void,
         checked=records.split_names(data.train) if data.any_text else None,
@@ -55,7 +55,7 @@ def prepare_run(config: ml_collections.ConfigDict, workdir: str | None = None) -
 
 def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
     """Writes contact sheets and statistics of a prepared set to `workdir`/inspect."""
-    data, charset = config.data, make_charset(config)
+    data, charset = config.data, find_charset(config.charset)
 
     def augmented(batch: pipeline.Batch) -> pipeline.Batch:
         key = jax.random.key(config.seed)
@@ -80,7 +80,7 @@ def augment_batch(
     """What training does to a batch from files, on the device: a jitted (key, batch) -> batch."""
     if not config.data.augment:
         return lambda key, batch: batch
-    num_classes, strength = len(make_charset(config)), config.data.augment
+    num_classes, strength = len(find_charset(config.charset)), config.data.augment
     return jax.jit(functools.partial(augment.augment, num_classes=num_classes, strength=strength))
 
 
@@ -98,7 +98,7 @@ def train_batches(
     return pipeline.train_batches(
         config.data.prepared,
         config.data.train,
-        make_charset(config),
+        find_charset(config.charset),
         config.num_characters,
         rows,
         seed=config.seed,
@@ -126,7 +126,7 @@ def test_sets(
             pipeline.eval_batches,
             config.data.prepared,
             split,
-            make_charset(config),
+            find_charset(config.charset),
             config.num_characters,
             config.batch_size,
             image_size=config.image_size,

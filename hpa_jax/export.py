@@ -114,7 +114,7 @@ def check(
 
     Raises:
       ValueError: class ids differ on a plate that the network reads with a confidence of `doubt` or
-        more, or its confidences or maps differ by more than `tolerance`.
+        more, or its confidences or maps differ by more than `tolerance`; or there is no such plate.
     """
     outputs = run(images)
     expected = jax.jit(_make_function(reader, "maps" in outputs))(images)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from hpa_jax.charset import Charset, find_charset
+from hpa_jax.charset import find_charset
 from hpa_jax.data import styles, synthetic
 
 Batch = dict[str, jax.Array]
@@ -97,11 +97,6 @@ def _mix(
     return make_batch
 
 
-def make_charset(config: ml_collections.ConfigDict) -> Charset:
-    """The charset that a config names or spells."""
-    return find_charset(config.charset)
-
-
 def make_render(
     config: ml_collections.ConfigDict, rows: int, sharding: jax.sharding.Sharding
 ) -> Callable[[jax.Array], Batch]:
@@ -120,7 +115,7 @@ def make_render(
         raise ValueError(
             f"data.styles {list(config.data.styles)}: must be among {sorted(styles.STYLES)}"
         )
-    charset = make_charset(config)
+    charset = find_charset(config.charset)
     render = synthetic.make_renderer(
         [styles.STYLES[name] for name in config.data.styles],
         charset,

@@ -16,7 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from hpa_jax import checkpoint, inputs, losses, optimizer, readers, weights
-from hpa_jax.charset import Charset
+from hpa_jax.charset import Charset, find_charset
 from hpa_jax.evaluate import count_right, make_eval_step
 from hpa_jax.interrupt import Interrupted, catch_interrupts
 from hpa_jax.metrics import MetricWriter
@@ -67,7 +67,7 @@ def train_and_evaluate(
         )
 
     # --- Network, data and optimiser.
-    charset = inputs.make_charset(config)
+    charset = find_charset(config.charset)
     model = HPANet(num_characters=config.num_characters, num_classes=len(charset), **config.model)
     schedule, tx = make_optimizer(config)
     train_key, eval_key = jax.device_put(jax.random.split(jax.random.key(config.seed)), replicated)
