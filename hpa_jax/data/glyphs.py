@@ -14,12 +14,13 @@ BOX = (96, 48)  # rows and columns of a character's box in the atlas
 PAD = 8  # rows and columns around the box, so that heavy strokes may grow out of it
 GOTHIC = {  # name -> strokes, radius of corners, thickness; see `gothic.draw`
     "gothic": (gothic.STROKES, 0.5, 0.13),
-    "gothic_flat": (gothic.FLAT, 0.5, 0.14),
+    "gothic_old": (gothic.OLD, 0.5, 0.155),
+    "gothic_flat": (gothic.FLAT, 0.5, 0.15),
     "gothic_square": (gothic.STROKES, 0.3, 0.105),
 }
 BUILT_IN = (*GOTHIC, "pillow")
 FOLDER_FONTS = ("140", "220_up", "220_down", "green")
-SPECIAL = (*FOLDER_FONTS, "gothic_flat")  # only for rows that ask for them
+SPECIAL = (*FOLDER_FONTS, "gothic_old", "gothic_flat")  # only for rows that ask for them
 _MISSING = "\U0010ffff"  # a code point that no font has: shows how a font draws what it lacks
 
 

@@ -104,7 +104,7 @@ _TAIWAN_PALETTES = (
     Palette(WHITE, RED, 0.7),
     Palette(WHITE, GREEN, 0.5),
     Palette((214, 232, 222), (20, 46, 40), 1),
-    Palette(GREEN, WHITE, 0.7),
+    Palette(GREEN, WHITE, 1.5),
     Palette(YELLOW, BLACK, 0.5),
     Palette(RED, WHITE, 0.5),
 )
@@ -123,7 +123,7 @@ STYLES = {
         size=(320, 150),
         patterns={"9999-AA": 3, "AA-9999": 4, "A9-9999": 2, "9A-9999": 2, "9999-A9": 1.5}
         | {"9999-9A": 1, "XX-9999": 0.5, "9999-XX": 0.5},
-        rows=(Row(84, (38, 82), 6, 24),),
+        rows=(Row(84, (38, 82), 6, 24, "gothic_old"),),
         palettes=_TAIWAN_PALETTES,
         alphabets=_TAIWAN,
         stickers=0.22,
@@ -160,8 +160,8 @@ STYLES = {
         name="taiwan_motorcycle",
         size=(300, 150),
         patterns={"999-AAA": 6, "AAA-999": 3, "A9A-999": 1, "AA9-999": 0.6, "A99-999": 0.6}
-        | {"9AA-999": 0.4, "999-AA9": 0.4, "XXX-999": 0.5, "999-XXX": 0.5},
-        rows=(Row(84, (37, 76), 6.5, 20),),
+        | {"9AA-999": 0.4, "999-AA9": 0.4, "XXX-999": 0.5, "999-XXX": 0.5, "999-AA": 0.2},
+        rows=(Row(84, (37, 76), 6.5, 20, "gothic_old"),),
         palettes=_TAIWAN_PALETTES,
         alphabets=_TAIWAN,
         stickers=0.22,
