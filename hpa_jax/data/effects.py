@@ -50,8 +50,14 @@ def light(draws: Draws, image: jax.Array) -> jax.Array:
 
 
 def tone(draws: Draws, image: jax.Array) -> jax.Array:
-    """Exposure, contrast, haze and saturation, down to grey pictures: one affine colour map."""
-    exposure = jnp.exp2(draws.spread(0.7) - draws.chance(0.12) * draws.uniform(0, 1.3))
+    """A curve for each colour, then exposure, contrast, haze and saturation, down to grey pictures.
+
+    The result may exceed 1: what is too bright for the sensor blooms in `photograph`.
+    """
+    gamma = jnp.exp2(draws.spread(0.5) + draws.spread(0.3, (3, 1, 1)))
+    image = jnp.maximum(image, 1e-4) ** gamma
+    stops = draws.chance(0.1) * draws.uniform(0, 1) - draws.chance(0.12) * draws.uniform(0, 1.3)
+    exposure = jnp.exp2(draws.spread(0.7) + stops)
     contrast = 1 + draws.spread(0.3)
     haze = draws.chance(0.1) * draws.uniform(0, 0.35)
     veil = draws.uniform(0.3, 1, (3, 1))
@@ -60,27 +66,29 @@ def tone(draws: Draws, image: jax.Array) -> jax.Array:
     mixing = grey + saturation * (jnp.eye(3) - grey)
     offset = (1 - haze) * ((1 - contrast) * 0.5 + draws.spread(0.1)) + haze * veil
     mixed = (mixing * exposure * contrast * (1 - haze)) @ image.reshape(3, -1)
-    return jnp.clip(mixed + offset, 0, 1).reshape(image.shape)
+    return jnp.maximum(mixed + offset, 0).reshape(image.shape)
 
 
 def photograph(draws: Draws, key: jax.Array, image: jax.Array) -> jax.Array:
     """Focus and motion blur, then a sensor of few pixels with its noise and JPEG's blocks.
 
+    The lens blurs before the sensor clips at 1, so overexposed light spreads over what is dark.
+
     Args:
       draws: where the parameters come from.
       key: a random key for the noise.
-      image: (3, height, width).
+      image: (3, height, width), 0 or more.
     """
     _, height, width = image.shape
     scale = 1 - draws.chance(0.5) * draws.uniform(0, 0.58) * jnp.ones(2)
     scale = jnp.clip(scale * (1 + draws.spread(0.2, (2,))), 0.34, 1.0)
-    focus = draws.chance(0.4) * draws.uniform(0, 1.1)
+    focus = draws.chance(0.5) * draws.uniform(0, 1.4)
     motion = draws.chance(0.1) * draws.uniform(0, 1.8) * jnp.eye(2)[draws.index(2)]
     blur = jnp.sqrt(jnp.square(focus) + jnp.square(motion))
 
     small = _resample(image, _reduce(height, scale[0], blur[0]), _reduce(width, scale[1], blur[1]))
     grain = draws.up_to(0.06) * jnp.square(draws.uniform())
-    small = small + sensor_noise(key, image.shape[1:], grain, draws.up_to(0.7))
+    small = jnp.minimum(small, 1) + sensor_noise(key, image.shape[1:], grain, draws.up_to(0.7))
     small = jpeg(small, draws.chance(0.7) * draws.uniform(0, 1.6))
     return jnp.clip(_resample(small, _enlarge(height, scale[0]), _enlarge(width, scale[1])), 0, 1)
 
