@@ -87,9 +87,7 @@ def prepare(
     directory = pathlib.Path(directory)
     _check_directory(directory, name)
     (directory / WORK).mkdir(parents=True, exist_ok=True)
-    report = Report(name, expected=dict(expected or {}))
     bad: list[DataError] = []
-    on_bad = bad.append if skip_bad else stop
 
     def usable(plate: Plate, on_bad: OnBad) -> bool:
         if checked is not None and plate.split not in checked:
@@ -97,12 +95,7 @@ def prepare(
         return _writable(plate, charset, num_characters, void, on_bad)
 
     # --- First pass: names and labels only, so that a wrong one stops the work at its beginning.
-    totals = collections.Counter()
-    for plate in read(on_bad):
-        if not plate.text:
-            report.without_text += 1
-        elif usable(plate, on_bad):
-            totals[plate.split] += 1
+    totals, without_text = _count(read, usable, bad.append if skip_bad else stop)
     if not totals:
         found = f"; {len(bad)} bad ones, the first: {bad[0]}" if bad else ""
         raise DataError(name, f"the reader found no plates with a text{found}")
@@ -110,15 +103,7 @@ def prepare(
     # --- Second pass: the photographs.
     chosen = (plate for plate in read(_ignore) if plate.text and usable(plate, _ignore))
     shards = (
-        Shard(
-            path,
-            directory / WORK / f"{path.name}.json",
-            split,
-            plates,
-            rectify,
-            margin,
-            not skip_bad,
-        )
+        Shard(path, _notes(path), split, plates, rectify, margin, strict=not skip_bad)
         for split, path, plates in _cut(chosen, totals, directory, name, plates_a_shard)
     )
     statistics, lengths = Statistics(), collections.defaultdict(dict)
@@ -134,10 +119,31 @@ def prepare(
             sizes[shard.split] += notes["bytes"]
             progress.update(len(shard.plates))
 
+    report = Report(name, expected=dict(expected or {}), without_text=without_text)
     statistics.fill(report, charset)
     report.bad = sorted(map(str, bad))
     _finish(directory, name, lengths, sizes, report)
     return report
+
+
+def _notes(shard: pathlib.Path) -> pathlib.Path:
+    """Where a shard's notes are."""
+    return shard.parent / WORK / f"{shard.name}.json"
+
+
+def _count(
+    read: Callable[[OnBad], Iterator[Plate]],
+    usable: Callable[[Plate, OnBad], bool],
+    on_bad: OnBad,
+) -> tuple[collections.Counter[str], int]:
+    """Usable plates by split, and how many have no text."""
+    totals, without_text = collections.Counter(), 0
+    for plate in read(on_bad):
+        if not plate.text:
+            without_text += 1
+        elif usable(plate, on_bad):
+            totals[plate.split] += 1
+    return totals, without_text
 
 
 def _ignore(error: DataError) -> None:
@@ -300,7 +306,7 @@ def _finish(
     for path in directory.glob(f"{name}-*.array_record-*"):
         if path.name not in keep:
             path.unlink()
-            (directory / WORK / f"{path.name}.json").unlink(missing_ok=True)
+            _notes(path).unlink(missing_ok=True)
     text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, indent=1)
     (directory / records.REPORT).write_text(text, encoding="utf-8")
     splits = [

@@ -15,7 +15,8 @@ def ink(distance: np.ndarray) -> np.ndarray:
 def test_every_built_in_font_has_distinct_letters_that_fill_their_box():
     atlas = glyphs.make_atlas(TAIWAN.characters)
     assert atlas.names == glyphs.BUILT_IN
-    assert atlas.distance.shape == (4, 34, glyphs.BOX[0] + 16, glyphs.BOX[1] + 16)
+    assert atlas.distance.shape[:2] == (len(glyphs.BUILT_IN), 34)
+    assert atlas.distance.shape[2:] == (glyphs.BOX[0] + 16, glyphs.BOX[1] + 16)
     for font in ink(atlas.distance):
         assert font.any(axis=2)[:, [7, -8]].all(), "a glyph does not reach from top to bottom"
         different = (font[:, None] != font[None]).mean(axis=(2, 3))
