@@ -97,6 +97,7 @@ class PlateStyle:
 
 _LATIN = {"A": LETTERS, "9": DIGITS}
 _TAIWAN = {**_LATIN, "M": "MN", "E": "E", "X": DIGITS + LETTERS}
+_TAIWAN_NEW = _TAIWAN | {"9": DIGITS.replace("4", "")}  # numbers since 2012 skip the 4
 _CHINA = {"P": PROVINCES, "A": LETTERS, "X": DIGITS * 3 + LETTERS, "9": DIGITS, "E": "DF"}
 
 _TAIWAN_PALETTES = (
@@ -136,7 +137,7 @@ STYLES = {
         patterns={"AAA-9999": 1, "AAA-999": 0.1},
         rows=(Row(90, (42, 88), 6, 20, "gothic_flat"),),
         palettes=_TAIWAN_PALETTES,
-        alphabets=_TAIWAN,
+        alphabets=_TAIWAN_NEW,
         stickers=0.22,
         bolts=(96, 20, 14),
         decals=(_BLOSSOMS, _DEALER),
@@ -147,7 +148,7 @@ STYLES = {
         patterns={"MAA-9999": 3, "AAA-9999": 2, "EAA-9999": 0.6},
         rows=(Row(82, (34, 74), 4.5, 15, "gothic_flat"),),
         palettes=_TAIWAN_PALETTES,
-        alphabets=_TAIWAN,
+        alphabets=_TAIWAN_NEW,
         stickers=0.22,
         bolts=(68, 22, 14),
         decals=(
