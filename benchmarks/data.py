@@ -21,7 +21,7 @@ from benchmarks import report
 from hpa_jax import command, optimizer, train
 from hpa_jax.charset import CHINA, Charset
 from hpa_jax.data import folder, images, pipeline, prepare
-from hpa_jax.data.plate import OnBad, Plate
+from hpa_jax.data.plate import OnBad, Plate, stop
 from hpa_jax.models.hpa import HPANet
 
 CHARACTERS = 8  # Cp
@@ -43,7 +43,7 @@ def copies(root: str, count: int) -> Callable[[OnBad], Iterator[Plate]]:
 
 def time_preparing(root: str, count: int, to: pathlib.Path) -> dict[str, Any]:
     """Plates/s of decoding alone and of preparing on one core and on all, and the peak memory."""
-    plates = list(copies(root, 1)(_stop))
+    plates = list(copies(root, 1)(stop))
     seconds = _time(lambda: [images.decode(plate.image) for plate in plates])
     figures: dict[str, Any] = {"decoding alone, one core": len(plates) / seconds}
     for name, workers in (("preparing, one core", 1), ("preparing, all cores", None)):
@@ -115,10 +115,6 @@ def _time(run: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
-def _stop(error: ValueError) -> None:
-    raise error
-
-
 def _main(argv: Sequence[str]) -> None:
     if len(argv) != 2:
         raise app.UsageError("name one folder of labelled photographs")
@@ -134,7 +130,7 @@ def _main(argv: Sequence[str]) -> None:
     report.print_table(("", "plates/s"), [(name, f"{rate:.0f}") for name, rate in rates.items()])
     print(f"Peak memory of a process {prepared['peak_memory_mib']:.0f} MiB.")
     print(f"A fed step waits {waiting:.1%} of its time for its batch.")
-    results = [{"plates_per_s": rates, "waiting": waiting, **prepared}]
+    results = [prepared | {"plates_per_s": rates, "waiting": waiting}]
     report.write_json(_JSON.value, machine, results)
 
 

@@ -20,7 +20,7 @@ from absl import app, flags
 from PIL import Image
 
 from benchmarks import networks, report, timing
-from hpa_jax import command, recognize, runtime
+from hpa_jax import command, machine, recognize, runtime
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import styles, synthetic
 
@@ -62,7 +62,7 @@ def compare(name: str, count: int, batch_size: int, rounds: int) -> dict[str, An
             END_TO_END: lambda: lambda: reader.read(paths, batch_size=batch_size),
             FORWARD: lambda: make_forward(reader, batch_size, passes),
             DECODING: lambda: lambda: decode(paths, reader.image_size, threads=1),
-            DECODING_ALL: lambda: lambda: decode(paths, reader.image_size, timing.CORES),
+            DECODING_ALL: lambda: lambda: decode(paths, reader.image_size, machine.cores()),
         }
         runs, _ = timing.start(makers)
         timings = timing.measure(runs, rounds, passes=1)

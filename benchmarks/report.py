@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import torch
 
-from benchmarks.timing import CORES, Timing
+from benchmarks.timing import Timing
+from hpa_jax import machine as this_machine
 
 LIBRARIES = ("jax", "jaxlib", "flax", "torch", "onnxruntime")
 COLUMNS = ("median ms", "fastest", "spread", "plates/s", "GFLOP/s", "of peak")
@@ -80,7 +81,7 @@ def describe_machine() -> dict[str, Any]:
             versions[library] = None
     return {
         "cpu": named[1] if named else platform.processor() or platform.machine(),
-        "cores": CORES,
+        "cores": this_machine.cores(),
         "torch threads": torch.get_num_threads(),
         "device": jax.devices()[0].device_kind,
         "python": platform.python_version(),

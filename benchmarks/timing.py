@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 SETTLE_S = 0.05  # runtimes' idle threads go on spinning for some 20 ms after their last pass
 
 Run = Callable[[], Any]  # one pass: returns when its result is complete

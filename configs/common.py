@@ -17,6 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.model.void = True  # the void class: plates may be shorter than Cp
     c.model.classifier = "shared"  # or "separate" (table 4)
     c.model.attention = True  # False: no HPA maps, needs separate classifiers (table 4)
+    c.model.grey = False  # sees plates in 8-bit grey, as the authors' released weights do
     c.model.dtype = "float32"  # compute type, or "bfloat16"; parameters stay float32
 
     c.data = ml_collections.ConfigDict()

@@ -32,6 +32,7 @@ def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
     c.optimizer.learning_rate = 2e-5 if init else 5e-4
     c.optimizer.warmup_steps = 0 if init else 500
 
+    c.data.styles = ()  # of plates that are rendered among those of files
     c.data.reader = reader
     c.data.root = f"data/{reader}"  # the user's own copy, as it was unpacked
     c.data.prepared = f"prepared/{reader}"  # what --mode=prepare makes of it
@@ -46,7 +47,7 @@ def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
     c.data.jitter = 0.1  # random crop of training plates, as a share of their size
     c.data.augment = 1.0  # strength of augmentation on the device; 0: none
     c.data.rendered = 0.0  # share of each training batch that is rendered plates of data.styles
-    c.data.workers = 2  # processes that decode and resize, on each host
+    c.data.workers = 2  # that decode and resize, for each process of a job
     return c
 
 

@@ -1,6 +1,6 @@
 """A small HPA network on rendered Taiwanese plates: the whole way in a few minutes.
 
-1.3 million parameters. On two CPU cores it trains in under five minutes to at least 90 % of whole
+1.3 million parameters. On two CPU cores it trains in under four minutes to at least 90 % of whole
 plates right on 1,000 fresh rendered ones, and writes a page of readings with their HPA maps.
 
     python -m hpa_jax.main --config=configs/quickstart.py --workdir=runs/quickstart

@@ -189,7 +189,7 @@ def restore_variables(manager: ocp.CheckpointManager, step: int, abstract: Any) 
     Raises:
       ValueError: the checkpoint is damaged, or is not of the tree `abstract`.
     """
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), abstract
     )

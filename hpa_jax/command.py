@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 
 import jax
 from absl import flags, logging
@@ -13,6 +14,8 @@ def set_up() -> None:
     Orbax tells much: `--verbosity=0` shows it. Programs lie below the user's cache folder, unless
     `JAX_COMPILATION_CACHE_DIR` names another; `JAX_ENABLE_COMPILATION_CACHE=false` keeps none.
     """
+    # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     if jax.config.jax_compilation_cache_dir is None:

@@ -27,9 +27,10 @@ READERS = {"aolp": aolp, "ccpd": ccpd, "clpd": clpd, "folder": folder, "media_la
 Part = tuple[int, int]  # which process this is, of how many that read a part each
 
 
-def prepare_run(config: ml_collections.ConfigDict, workdir: str | None = None) -> None:
+def prepare_run(config: ml_collections.ConfigDict) -> None:
     """Makes the prepared data set that a config asks for, and prints the report."""
-    del workdir  # a prepared set serves many runs
+    if jax.process_count() > 1:
+        raise ValueError("--mode=prepare: works on all cores of one machine, without --distributed")
     data = config.data
     reader = _named(READERS, data.reader, "data.reader")
     styles = [_named(STYLES, name, "data.estimate_boxes") for name in data.estimate_boxes]
@@ -117,7 +118,7 @@ def test_sets(
 ) -> dict[str, Callable[[], Iterator[pipeline.Batch]]]:
     """By the name of each test set, a function that gives this process's part of its batches."""
     missing = [name for name, split in config.data.test.items() if not _has(config, split)]
-    if len(missing) == len(config.data.test):
+    if missing and len(missing) == len(config.data.test):
         records.Source(config.data.prepared, config.data.test[missing[0]])  # says what there is
     for name in missing:
         print(f"not tested: {name}, for {config.data.prepared} lacks {config.data.test[name]}")

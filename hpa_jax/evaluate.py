@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import ml_collections
+from jax.experimental import multihost_utils
 from PIL import Image
 
 from hpa_jax import inputs, metrics, picture
+from hpa_jax.charset import Charset, find_charset
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.recognize import Recognizer, load_recognizer
 
@@ -49,7 +51,14 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
     `workdir`: a run, whose best checkpoint reads, or a shipped reader's name.
     """
     workdir = pathlib.Path(workdir)
-    reader = load_recognizer(workdir)
+    reader = load_recognizer(workdir)  # on every process: Orbax makes all wait for each other
+    if jax.process_index() == 0:
+        _evaluate(config, workdir, reader)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("evaluated")
+
+
+def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: Recognizer) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     if config.data.get("rendered"):
         config = config.copy_and_resolve_references()
@@ -57,9 +66,9 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
     key = jax.random.key(config.seed + 1)  # no key of training comes from this one
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     for test, batches in inputs.make_inputs(config, sharding, key).tests.items():
-        right, total, pages = read_all(reader, batches())
+        right, total, pages = read_all(reader, batches(), find_charset(config.charset))
         print(f"{test} {right}/{total} plates right ({right / total:.2%})".strip(), end="")
-        print(", never seen in training")
+        print("" if test else ", never seen in training")
         for name, rows in pages.items():
             if rows:
                 path = workdir / f"{name}{test and '_' + test}.png"
@@ -69,10 +78,11 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
 
 
 def read_all(
-    reader: Recognizer, batches: Iterable[Batch]
+    reader: Recognizer, batches: Iterable[Batch], charset: Charset
 ) -> tuple[int, int, dict[str, list[Image.Image]]]:
     """Reads all plates; returns (plates right, plates, pictures of the first of each kind).
 
+    `charset` is that of the batches.
     The pictures are rows of `picture.maps_row`, at most `PAGE` under "readings" (right ones) and
     under "failures". A truth that the charset cannot write shows as "?" and is never read.
     """
@@ -81,7 +91,7 @@ def read_all(
         kept = batch["weight"] > 0
         images, ids = list(batch["image"][kept]), batch["characters"][kept]
         for image, reading, row in zip(images, reader.read(images, maps=True), ids, strict=True):
-            truth = reader.charset.decode(row) if (row >= 0).all() else "?"
+            truth = charset.decode(row) if (row >= 0).all() else "?"
             total += 1
             right += reading.text == truth
             rows = pages["readings" if reading.text == truth else "failures"]

@@ -190,8 +190,10 @@ def _main(argv: Sequence[str]) -> int:
     try:
         export(_CHECKPOINT.value, _FORMAT.value, to, _MAPS.value, plates, *options)
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(_FORMAT.value, "test")
-        print(f"error: {error}: pip install 'hpa_jax[{extra}]'", file=sys.stderr)
+        hint = (
+            f": pip install 'hpa_jax[{EXTRAS[_FORMAT.value]}]'" if _FORMAT.value in EXTRAS else ""
+        )
+        print(f"error: {error}{hint}", file=sys.stderr)
         return 2
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

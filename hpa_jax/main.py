@@ -27,24 +27,27 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     command.set_up()
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
-    print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
     try:
+        if "://" in (_WORKDIR.value or ""):
+            raise ValueError(f"workdir {_WORKDIR.value}: must be a folder; mount a bucket as one")
+        if _DISTRIBUTED.value:
+            jax.distributed.initialize()
+        print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
         if _MODE.value in ("prepare", "inspect"):
             from hpa_jax import datasets  # Grain and TFDS are imported only where needed
 
-            run = {"prepare": datasets.prepare_run, "inspect": datasets.inspect_run}
-            run[_MODE.value](_CONFIG.value, _WORKDIR.value)
+            if _MODE.value == "prepare":
+                datasets.prepare_run(_CONFIG.value)
+            else:
+                datasets.inspect_run(_CONFIG.value, _WORKDIR.value)
             return 0
         if _MODE.value == "train":
             train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
-        if jax.process_index() == 0:
-            evaluate.evaluate_run(_CONFIG.value, _WORKDIR.value)
+        evaluate.evaluate_run(_CONFIG.value, _WORKDIR.value)
     except interrupt.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 143
-    except (ImportError, OSError, ValueError, FloatingPointError) as error:
+    except (ImportError, OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -54,6 +57,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     """Absl's parser, with one line instead of a traceback for a field that no config has."""
     try:
         return app.parse_flags_with_usage(argv)
+    except OSError as error:  # the config's file
+        sys.exit(f"error: {error}")
     except AttributeError as error:
         detail = error.args[0]
         detail = detail.args[0] if isinstance(detail, KeyError) else detail

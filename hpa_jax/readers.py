@@ -21,12 +21,13 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Variables and metadata of a reader.
 
     Args:
-      path: a shipped reader's name, a small file (.npz), or a run's --workdir.
+      path: a run's --workdir, a shipped reader's name, or a small file (.npz).
 
     Raises:
       OSError, ValueError: there is none, or it is damaged or of another format; it is named.
     """
-    if str(path) in shipped():
+    is_run = (pathlib.Path(path) / "checkpoints").is_dir()
+    if str(path) in shipped() and not is_run:
         return load_compact(SHIPPED / f"{path}.npz")
     if pathlib.Path(path).suffix == ".npz":
         return load_compact(path)

@@ -8,8 +8,8 @@ import csv
 import dataclasses
 import itertools
 import json
-import os
 import pathlib
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 from absl import app, flags
-from PIL import Image
+from PIL import Image, ImageOps
 
-from hpa_jax import command, picture, readers
+from hpa_jax import command, machine, picture, readers
 from hpa_jax.charset import Charset
 from hpa_jax.data import images
 from hpa_jax.data.plate import DataError
@@ -95,7 +95,7 @@ class Recognizer:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: must be at least 1")
-        plates, workers = iter(plates), os.cpu_count()
+        plates, workers = iter(plates), machine.cores()
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
 
             def decode_ahead() -> list[concurrent.futures.Future]:
@@ -175,7 +175,8 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
         image = images.open_rgb(pathlib.Path(image))
     height, width = size
     try:
-        resized = images.to_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
+        upright = ImageOps.exif_transpose(image)
+        resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
     except OSError as error:  # of an opened file that is decoded only now
         raise DataError(getattr(image, "filename", "image"), f"is damaged: {error}") from error
     return np.asarray(resized)
@@ -200,7 +201,9 @@ def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
         }
         print(json.dumps(record, ensure_ascii=False), flush=True)
     elif style == "csv":
-        csv.writer(sys.stdout).writerow([file, reading.text, f"{reading.confidence:.4f}"])
+        csv.writer(sys.stdout, lineterminator="\n").writerow(
+            [file, reading.text, f"{reading.confidence:.4f}"]
+        )
     else:
         print(f"{file}\t{reading.text}\t{reading.confidence:.4f}", flush=True)
 
@@ -235,6 +238,8 @@ def list_shipped() -> None:
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
     if _LIST.value:
         list_shipped()
         return 0
@@ -251,7 +256,7 @@ def _main(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if _FORMAT.value == "csv":
-        csv.writer(sys.stdout).writerow(["file", "text", "confidence"])
+        csv.writer(sys.stdout, lineterminator="\n").writerow(["file", "text", "confidence"])
     count, failed, (files, plates) = 0, 0, itertools.tee(find_images(argv[1:]))
     options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
     results = read_with_all(recognizers, plates, **options)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hpa_jax import machine
 from hpa_jax.models.hpa import HPANet
 
 RUNTIMES = ("auto", "xla", "onnx")
@@ -71,8 +72,10 @@ def _on_onnx_runtime(model: HPANet, variables: Any, image_size: tuple[int, int])
     from hpa_jax import onnx_model
 
     file = onnx_model.build(model, variables, image_size, maps=model.attention)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = machine.cores()
     session = onnxruntime.InferenceSession(
-        file.SerializeToString(), providers=["CPUExecutionProvider"]
+        file.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
     def forward(images_BHWC: np.ndarray, with_maps: bool):

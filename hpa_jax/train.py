@@ -61,6 +61,11 @@ def train_and_evaluate(
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     replicated = NamedSharding(mesh, PartitionSpec())
     sharded = NamedSharding(mesh, PartitionSpec("data"))
+    if config.model.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"model.dtype {config.model.dtype!r}: must be 'float32' or 'bfloat16'")
+    for name in ("batch_size", "log_every", "eval_every"):
+        if config[name] < 1:
+            raise ValueError(f"{name} {config[name]}: must be at least 1")
     if config.batch_size % jax.device_count():
         raise ValueError(
             f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
@@ -82,7 +87,8 @@ def train_and_evaluate(
     state = jax.jit(init, out_shardings=replicated)(init_key)
     if manager.latest_step() is not None:
         state = resume(manager, state, metadata)
-        print(f"resumed at step {state.step} of {config.num_steps}")
+        if jax.process_index() == 0:
+            print(f"resumed at step {state.step} of {config.num_steps}")
     elif config.init.checkpoint or config.init.backbone:
         state = start_from(state, config.init.checkpoint, config.init.backbone, metadata)
     first_step = int(state.step)
@@ -99,7 +105,12 @@ def train_and_evaluate(
 
     # --- Loop: step, log, evaluate, save, in this order.
     log = TrainLog(workdir, config, first_step, schedule)
-    with contextlib.closing(log), catch_interrupts() as interrupted:
+    # Closing the manager waits for the last save, whatever ends the loop.
+    with (
+        contextlib.closing(manager),
+        contextlib.closing(log),
+        catch_interrupts() as interrupted,
+    ):
         for step in range(first_step + 1, config.num_steps + 1):
             fed = next(feed)
             with jax.transfer_guard("disallow"):
@@ -112,7 +123,6 @@ def train_and_evaluate(
                 checkpoint.save(manager, step, state.readable, resumable(state), metadata, accuracy)
             if stop:
                 break
-    manager.close()  # waits for the last save
     if first_step < config.num_steps and step < config.num_steps:
         raise Interrupted(
             f"stopped after step {step} of {config.num_steps}, saved: the same command goes on "
@@ -199,7 +209,10 @@ class TrainLog:
     def evaluated(self, step: int, name: str, right: int, total: int) -> None:
         """Writes the accuracy on a test set."""
         self._writer.write(step, {f"accuracy{name and '_' + name}": right / total})
-        self._progress.write(f"step {step}: {name} {right}/{total} plates right".replace("  ", " "))
+        if not self._progress.disable:
+            self._progress.write(
+                f"step {step}: {name} {right}/{total} plates right".replace("  ", " ")
+            )
 
     def close(self) -> None:
         self._progress.close()
@@ -339,7 +352,7 @@ def start_from(
     variables = jax.device_get(state.variables)
     if reader:
         trained, theirs = readers.load(reader)
-        fixed = ("backbone", "width", "classifier", "attention")
+        fixed = ("backbone", "width", "classifier", "attention", "grey")
         flags = [
             f"--config.model.{name}={theirs['network'][name]}"
             for name in fixed

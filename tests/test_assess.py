@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpa_jax import assess, checkpoint, recognize
+from hpa_jax import assess, checkpoint, recognize, weights
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import folder
 from hpa_jax.models.hpa import HPANet
@@ -49,4 +49,6 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
     assessed = assess.assess(reader, folder.read(tmp_path))
     assert assess.counts(assessed) == {"a": (1, 2), "b": (2, 2)}
     assert assess.failures_sheet(reader, assessed).width > 80
-    assert 0.25 <= assess.fit_temperature(reader, assessed) <= 4
+    fitted = assess.fit_temperature(reader, assessed)
+    sharper = recognize.make_recognizer(weights.soften(reader.variables, 0.5), metadata, "xla")
+    assert assess.fit_temperature(sharper, assessed) == pytest.approx(2 * fitted, rel=0.05)

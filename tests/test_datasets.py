@@ -89,6 +89,9 @@ def test_rendered_plates_among_those_of_files(tmp_path, monkeypatch):
     config.data.workers, config.data.rendered = 0, 0.5
     config.batch_size = 4
     datasets.prepare_run(config)
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with pytest.raises(ValueError, match=r"data.styles \[\]: must be among"):
+        inputs.make_inputs(config, sharding, jax.random.key(0))
 
     def make_render(config, rows, sharding):
         shapes = {"image": (*config.image_size, 3), "characters": (7,), "has_maps": ()}
@@ -96,7 +99,6 @@ def test_rendered_plates_among_those_of_files(tmp_path, monkeypatch):
         return lambda key: {name: jnp.ones((rows, *shape)) for name, shape in shapes.items()}
 
     monkeypatch.setattr(inputs, "make_render", make_render)  # which would compile for long
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     plates = inputs.make_inputs(config, sharding, jax.random.key(0))
     batch = plates.make_batch(jax.random.key(1), next(plates.feed(0)))
     assert batch["image"].shape == (4, 50, 160, 3)

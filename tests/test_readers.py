@@ -11,7 +11,6 @@ from hpa_jax import checkpoint, export, readers, recognize, weights
 from tests.networks import random_variables, smooth_images
 
 SIZE = (25, 80)
-NEEDED = "jax flax numpy PIL absl"  # all that reading may import
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +39,13 @@ def test_a_small_file_reads_as_the_network(reader, shipped):
     _, metadata = readers.load("xx")
     assert metadata["styles"] == ["taiwan_old"]
     assert metadata["about"] == "Plates of nowhere."
+
+
+def test_a_run_comes_before_a_shipped_reader_of_its_name(shipped, tmp_path, monkeypatch):
+    (tmp_path / "xx/checkpoints").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint below"):
+        readers.load("xx")
 
 
 def test_it_takes_half_the_bytes(reader, shipped):

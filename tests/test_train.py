@@ -11,8 +11,9 @@ from PIL import Image
 
 import hpa_jax
 from configs import quickstart
-from hpa_jax import checkpoint, evaluate, interrupt, recognize, train
+from hpa_jax import checkpoint, evaluate, inputs, interrupt, recognize, train
 from hpa_jax.models import hpa
+from tests.networks import smooth_images
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +114,13 @@ def test_evaluate_writes_pictures(run, config, capsys):
     assert all(Image.open(run[0] / p).width > 80 * 6 for p in pictures)
 
 
-def test_rgb_batches_split_over_the_devices(run):
-    """One step is one program over all devices: its state lies on both of the two."""
+def test_batches_split_over_the_devices(run, config):
+    """One step is one program over all devices: its rows are split, its state lies on both."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    plates = inputs.make_inputs(config, sharding, jax.random.key(0))
+    batch = jax.jit(plates.make_batch)(jax.random.key(1), {})
+    assert [shard.data.shape[0] for shard in batch["image"].addressable_shards] == [2, 2]
     leaf = jax.tree.leaves(run[1].variables)[0]
     assert len(leaf.sharding.device_set) == jax.device_count() == 2
     assert leaf.is_fully_replicated
@@ -125,6 +131,32 @@ def test_batch_must_divide_by_devices(config, tmp_path):
     other.batch_size = 3
     with pytest.raises(ValueError, match="batch_size 3: must divide by the 2 devices"):
         train.train_and_evaluate(other, tmp_path)
+
+
+@pytest.mark.parametrize("field", ["batch_size", "log_every", "eval_every"])
+def test_nothing_happens_every_zero_steps(config, tmp_path, field):
+    other = config.copy_and_resolve_references()
+    other[field] = 0
+    with pytest.raises(ValueError, match=f"{field} 0: must be at least 1"):
+        train.train_and_evaluate(other, tmp_path)
+
+
+def test_unknown_types_are_refused(config, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.model.dtype = "bf16"
+    with pytest.raises(ValueError, match="model.dtype 'bf16': must be 'float32' or 'bfloat16'"):
+        train.train_and_evaluate(other, tmp_path)
+
+
+def test_truths_are_in_the_charset_of_the_config(run):
+    """Whose order of characters may be another than that of the network that reads."""
+    reader = recognize.load_recognizer(run[0])
+    charset = hpa_jax.Charset(reader.charset.characters[::-1])
+    images = smooth_images(4, reader.image_size)
+    texts = [reading.text for reading in reader.read(list(images))]
+    ids = np.stack([charset.encode(text, 6) for text in texts])
+    batch = {"image": images, "characters": ids, "weight": np.ones(4, np.float32)}
+    assert evaluate.read_all(reader, [batch], charset)[:2] == (4, 4)
 
 
 def test_unknown_styles_are_refused(config, tmp_path):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
 
+from hpa_jax import machine
 from hpa_jax.charset import Charset
 from hpa_jax.data import crops, images, records
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
@@ -26,6 +27,7 @@ from hpa_jax.data.records import tfds
 from hpa_jax.data.report import Report, Statistics
 
 PLATES_A_SHARD = 1024
+INFO = "dataset_info.json"  # TFDS's, written last
 WORK = ".shards"  # one JSON a finished shard, for resuming
 VERSION = 1  # of what a shard holds; another number makes all shards anew
 
@@ -100,7 +102,8 @@ def prepare(
         found = f"; {len(bad)} bad ones, the first: {bad[0]}" if bad else ""
         raise DataError(name, f"the reader found no plates with a text{found}")
 
-    # --- Second pass: the photographs.
+    # --- Second pass: the photographs. Until it is finished again, nobody should open the set.
+    (directory / INFO).unlink(missing_ok=True)
     chosen = (plate for plate in read(_ignore) if plate.text and usable(plate, _ignore))
     shards = (
         Shard(path, _notes(path), split, plates, rectify, margin, strict=not skip_bad)
@@ -109,7 +112,7 @@ def prepare(
     statistics, lengths = Statistics(), collections.defaultdict(dict)
     sizes = collections.Counter()
     files = sum(-(-total // plates_a_shard) for total in totals.values())
-    workers = min(workers or os.cpu_count() or 1, files)  # a process takes seconds to start
+    workers = min(workers or machine.cores(), files)  # a process takes seconds to start
     with tqdm(total=sum(totals.values()), unit="plate", dynamic_ncols=True) as progress:
         for shard, notes in _run(shards, workers):
             for plate_name, text, digest in notes["plates"]:
@@ -151,11 +154,10 @@ def _ignore(error: DataError) -> None:
 
 
 def _check_directory(directory: pathlib.Path, name: str) -> None:
-    info = directory / "dataset_info.json"
+    info = directory / INFO
     other = json.loads(info.read_text())["name"] if info.is_file() else name
     if other != name:
         raise DataError(directory, f"holds another data set, {other}: choose another directory")
-    info.unlink(missing_ok=True)  # until it is finished again, nobody should open it
 
 
 def _writable(
@@ -261,7 +263,7 @@ def write_shard(shard: Shard) -> dict:
     partial.replace(shard.path)
     size = shard.path.stat().st_size
     notes = {"fingerprint": fingerprint, "bytes": size, "plates": plates, "bad": bad}
-    partial.write_text(json.dumps(notes, ensure_ascii=False), encoding="utf-8")
+    partial.write_text(json.dumps(notes), encoding="utf-8")
     partial.replace(shard.notes)  # in one step, for a run may be stopped at any time
     return notes
 
@@ -307,7 +309,7 @@ def _finish(
         if path.name not in keep:
             path.unlink()
             _notes(path).unlink(missing_ok=True)
-    text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, indent=1)
+    text = json.dumps(dataclasses.asdict(report), indent=1)
     (directory / records.REPORT).write_text(text, encoding="utf-8")
     splits = [
         tfds.core.SplitInfo(

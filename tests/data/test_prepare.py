@@ -186,6 +186,14 @@ def test_report_of_a_messy_set(tmp_path):
         assert phrase in str(report)
 
 
+def test_a_refused_command_leaves_a_finished_set_as_it_was(tmp_path):
+    prepare.prepare("set", reader([plate()]), tmp_path, workers=1)
+    for plates, options in (([], {}), ([plate()], {"num_characters": 3})):
+        with pytest.raises(DataError):
+            prepare.prepare("set", reader(plates), tmp_path, workers=1, **options)
+        assert len(read_back(tmp_path)) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "says"), [("AI12", "'I' not in charset"), ("AAA12345", "num_characters is 7")]
 )
