@@ -75,9 +75,7 @@ def train_and_evaluate(
     charset = find_charset(config.charset)
     model = HPANet(num_characters=config.num_characters, num_classes=len(charset), **config.model)
     schedule, tx = make_optimizer(config)
-    train_key, eval_key = jax.device_put(jax.random.split(jax.random.key(config.seed)), replicated)
-    # Of its own kind: the many draws of initialisation compile in half the time.
-    init_key = jax.device_put(jax.random.key(config.seed, impl="rbg"), replicated)
+    train_key, eval_key, init_key = jax.jit(make_keys, out_shardings=replicated)(config.seed)
     plates = inputs.make_inputs(config, sharded, eval_key)
 
     # --- State: 1. this run's latest checkpoint, 2. what config.init names, 3. random weights.
@@ -129,6 +127,13 @@ def train_and_evaluate(
             "from there"
         )
     return state
+
+
+def make_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The keys of training, of evaluation and of random weights."""
+    train_key, eval_key = jax.random.split(jax.random.key(seed))
+    # Of its own kind: the many draws of initialisation compile in half the time.
+    return train_key, eval_key, jax.random.key(seed, impl="rbg")
 
 
 def evaluate_all(
@@ -320,7 +325,7 @@ def resume(manager: Any, state: TrainState, metadata: dict[str, Any]) -> TrainSt
             f"{manager.directory} was trained with another optimizer, freeze or ema: give these "
             "as they were, or another --workdir and this run as --config.init.checkpoint"
         ) from error
-    step = jax.device_put(jnp.int32(step), state.step.sharding)
+    step = jax.device_put(np.int32(step), state.step.sharding)
     if state.averaged is None:
         return TrainState(step, readable, saved)
     return TrainState(step, saved["variables"], saved["optimizer"], readable)
