@@ -14,8 +14,8 @@ BOX = (96, 48)  # rows and columns of a character's box in the atlas
 PAD = 8  # rows and columns around the box, so that heavy strokes may grow out of it
 GOTHIC = {  # name -> strokes, radius of corners, thickness; see `gothic.draw`
     "gothic": (gothic.STROKES, 0.5, 0.13),
-    "gothic_old": (gothic.OLD, 0.5, 0.155),
-    "gothic_flat": (gothic.FLAT, 0.5, 0.15),
+    "gothic_old": (gothic.OLD, 0.5, 0.14),
+    "gothic_flat": (gothic.FLAT, 0.5, 0.13),
     "gothic_square": (gothic.STROKES, 0.3, 0.105),
 }
 BUILT_IN = (*GOTHIC, "pillow")
