@@ -34,7 +34,7 @@ def plates():
     """Rendered plates, clean ones, with their texts."""
     render = make_renderer(
         [STYLES[name] for name in STYLES_OF["tw"]],
-        hpa_jax.TAIWAN, 7, fonts=("gothic",), image_size=(48, 160), realism=0.2,
+        hpa_jax.TAIWAN, 7, image_size=(48, 160), realism=0.2,
     )  # fmt: skip
     batch = jax.device_get(jax.jit(jax.vmap(render))(jax.random.split(jax.random.key(1), 32)))
     return batch["image"], [hpa_jax.TAIWAN.decode(ids) for ids in batch["characters"]]
