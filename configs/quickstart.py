@@ -24,7 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.optimizer.warmup_steps = 20
     c.loss.semantic = 0.0  # the dearest term on a CPU; text and positions teach enough
     c.batch_size = 16
-    c.num_steps = 900
+    c.num_steps = 1_100
     c.log_every = 20
-    c.eval_every = 900
+    c.eval_every = 1_100
     return c
