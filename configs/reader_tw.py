@@ -23,6 +23,6 @@ def get_config() -> ml_collections.ConfigDict:
     c.optimizer.learning_rate = 1e-3
     c.optimizer.warmup_steps = 50
     c.batch_size = 32
-    c.num_steps = 30_000
+    c.num_steps = 32_000
     c.eval_every = 2_000
     return c
