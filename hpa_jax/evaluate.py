@@ -63,10 +63,11 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     if config.data.get("rendered"):
         config = config.copy_and_resolve_references()
         config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts
+    charset = find_charset(config.charset)
     key = jax.random.key(config.seed + 1)  # no key of training comes from this one
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     for test, batches in inputs.make_inputs(config, sharding, key).tests.items():
-        right, total, pages = read_all(reader, batches(), find_charset(config.charset))
+        right, total, pages = read_all(reader, batches(), charset)
         print(f"{test} {right}/{total} plates right ({right / total:.2%})".strip(), end="")
         print("" if test else ", never seen in training")
         for name, rows in pages.items():

@@ -170,12 +170,13 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
             raise ValueError(
                 f"array of shape {image.shape} and type {image.dtype}: must be H×W×3 or H×W uint8"
             )
-        image = Image.fromarray(image)
-    if not isinstance(image, Image.Image):
-        image = images.open_rgb(pathlib.Path(image))
+        upright = Image.fromarray(image)
+    elif not isinstance(image, Image.Image):
+        upright = images.open_rgb(pathlib.Path(image))
     height, width = size
     try:
-        upright = ImageOps.exif_transpose(image)
+        if isinstance(image, Image.Image):
+            upright = ImageOps.exif_transpose(image)  # `open_rgb` has done so; it costs a copy
         resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
     except OSError as error:  # of an opened file that is decoded only now
         raise DataError(getattr(image, "filename", "image"), f"is damaged: {error}") from error
@@ -201,11 +202,14 @@ def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
         }
         print(json.dumps(record, ensure_ascii=False), flush=True)
     elif style == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerow(
-            [file, reading.text, f"{reading.confidence:.4f}"]
-        )
+        _write_row(file, reading.text, f"{reading.confidence:.4f}")
     else:
         print(f"{file}\t{reading.text}\t{reading.confidence:.4f}", flush=True)
+
+
+def _write_row(*fields: object) -> None:
+    # A text stream ends lines in the system's way itself.
+    csv.writer(sys.stdout, lineterminator="\n").writerow(fields)
 
 
 def _draw_maps(count: int, file: pathlib.Path, reading: Reading, size: tuple[int, int]) -> None:
@@ -256,7 +260,7 @@ def _main(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if _FORMAT.value == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerow(["file", "text", "confidence"])
+        _write_row("file", "text", "confidence")
     count, failed, (files, plates) = 0, 0, itertools.tee(find_images(argv[1:]))
     options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
     results = read_with_all(recognizers, plates, **options)

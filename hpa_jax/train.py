@@ -56,20 +56,12 @@ def train_and_evaluate(
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
+    _check(config)
 
     # --- Devices: one data axis; parameters on all, rows of a batch split over them.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     replicated = NamedSharding(mesh, PartitionSpec())
     sharded = NamedSharding(mesh, PartitionSpec("data"))
-    if config.model.dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"model.dtype {config.model.dtype!r}: must be 'float32' or 'bfloat16'")
-    for name in ("batch_size", "log_every", "eval_every"):
-        if config[name] < 1:
-            raise ValueError(f"{name} {config[name]}: must be at least 1")
-    if config.batch_size % jax.device_count():
-        raise ValueError(
-            f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
-        )
 
     # --- Network, data and optimiser.
     charset = find_charset(config.charset)
@@ -127,6 +119,23 @@ def train_and_evaluate(
             "from there"
         )
     return state
+
+
+def _check(config: ml_collections.ConfigDict) -> None:
+    """Refuses fields that nothing else would name.
+
+    Raises:
+      ValueError: one is wrong; it is named.
+    """
+    if config.model.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"model.dtype {config.model.dtype!r}: must be 'float32' or 'bfloat16'")
+    for name in ("batch_size", "log_every", "eval_every"):
+        if config[name] < 1:
+            raise ValueError(f"{name} {config[name]}: must be at least 1")
+    if config.batch_size % jax.device_count():
+        raise ValueError(
+            f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
+        )
 
 
 def make_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
