@@ -176,7 +176,7 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     try:
         if isinstance(image, Image.Image):
-            upright = ImageOps.exif_transpose(image)  # `open_rgb` has done so; it costs a copy
+            upright = ImageOps.exif_transpose(image)  # `open_rgb` did so already
         resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
     except OSError as error:  # of an opened file that is decoded only now
         raise DataError(getattr(image, "filename", "image"), f"is damaged: {error}") from error
