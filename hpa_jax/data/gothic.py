@@ -2,7 +2,8 @@
 
 A glyph is strokes separated by ";". A stroke is points "x,y" joined by straight lines, x from 0
 (left) to 1 (right) and y from 0 (top) to 1 (bottom) between the outer edges of the strokes. A
-point that ends in "r" is a rounded corner.
+point that ends in "r" is a rounded corner. A stroke that runs out of the box ends at its edge. "#"
+before the points fills the shape between them instead.
 """
 
 import numpy as np
@@ -48,28 +49,39 @@ STROKES = {
 }
 
 OLD = STROKES | {  # as on Taiwan's plates before 2012
+    "4": ".7,0 .5,0 0,.7 1,.7; .7,0 .7,1; .45,1 .95,1",
     "6": ".98,.22 .95,0r 0,0r 0,1r 1,1r 1,.4r 0,.4r 0,.7",
+    "7": "0,.06 0,0 1,0 .58,.45r .4,1",
     "9": ".02,.78 .05,1r 1,1r 1,0r 0,0r 0,.6r 1,.6r 1,.3",
+    "A": "0,1 .38,-.1; .62,-.1 1,1; .15,.7 .85,.7; #.3,-.07 .7,-.07 .7,.42 .3,.42",
     "G": "1,.24 1,0r 0,0r 0,1r 1,1r 1,.56 .5,.56; 1,.56 1,1",
     "I": ".05,0 .95,0; .5,0 .5,1; .05,1 .95,1",
-    "M": "0,1 0,0 .5,.45 1,0 1,1",
-    "Q": "0,.5 0,0r 1,0r 1,1r 0,1r 0,.5; .36,.66 1,1",
+    "M": "0,1 0,0; 1,0 1,1; #0,-.07 .22,-.07 .5,.25 .78,-.07 1,-.07 1,.3 .5,.72 0,.3",
+    "N": "0,1 0,0; 1,0 1,1; #-.17,-.07 .22,-.07 1.17,1.07 .78,1.07",
+    "Q": "0,.5 0,0r 1,0r 1,1r 0,1r 0,.5; .36,.66 1,1; #.5,1.07 1.17,1.07 1.17,.8",
     "R": "0,1 0,0 .97,0r .97,.5r 0,.5; .45,.5 .92,.5r 1,1",
-    "W": "0,0 .12,1 .5,.55 .88,1 1,0",
+    "V": "0,0 .42,1; .58,1 1,0; #.28,.6 .72,.6 .6,1.07 .4,1.07",
+    "W": "0,0 .12,1; .88,1 1,0; #.06,.5 .34,.5 .5,.25 .66,.5 .94,.5 .88,1.07 .7,1.07 .5,.75 "
+    ".3,1.07 .12,1.07",
 }
 
-FLAT = STROKES | {  # as on Taiwan's plates since 2012
+FLAT = OLD | {  # as on Taiwan's plates since 2012
     "0": "0,.5 0,.12 .22,0 .78,0 1,.12 1,.88 .78,1 .22,1 0,.88 0,.5",
     "1": ".5,0 .5,1",
     "2": "0,.22 0,.18 .24,0 .76,0 1,.16 1,.34 0,1 1,1",
     "3": ".02,0 .95,0 .45,.4 .74,.4 1,.52 1,.86 .76,1 .24,1 0,.86 0,.76",
-    "6": ".86,0 .47,.2 .17,.41 0,.63 0,.7 0,1r 1,1r 1,.4r .45,.4 .15,.5",
-    "7": "0,0 1,0 .22,1",
-    "9": ".14,1 .53,.8 .83,.59 1,.37 1,.3 1,0r 0,0r 0,.6r .55,.6 .85,.5",
-    "B": "0,0 .92,0r .92,.46r .16,.46; .4,.46 1,.46r 1,1r 0,1; .16,0 .16,1",
+    "6": ".62,0 .32,.25 .1,.46 0,.66 0,1r 1,1r 1,.4r 0,.4r 0,.66",
+    "7": "0,0 1,0 .22,1; #.72,0 1.17,0 1,.2 .8,.2",
+    "9": ".38,1 .68,.75 .9,.54 1,.34 1,0r 0,0r 0,.6r 1,.6r 1,.34",
+    "A": "0,1 .36,-.1; .64,-.1 1,1; .15,.74 .85,.74; #.3,-.07 .7,-.07 .72,.52 .28,.52",
+    "B": "-.1,0 .72,0 .94,.12 .94,.36 .76,.46 .1,.46; .76,.46 1,.56 1,.88 .76,1 -.1,1; .1,0 .1,1",
+    "G": STROKES["G"],
     "J": ".5,0 .95,0 .95,1r 0,1r 0,.7",
-    "M": "0,1 0,0 .5,.65 1,0 1,1",
-    "Q": OLD["Q"],
+    "M": "0,1 0,0; 1,0 1,1; #0,-.07 .18,-.07 .44,.28 .56,.28 .82,-.07 1,-.07 1,.72 .66,.72 "
+    ".6,.8 .4,.8 .34,.72 0,.72",
+    "N": "0,1 0,0; 1,0 1,1; #-.17,-.07 .28,-.07 1.17,1.07 .72,1.07",
+    "W": "0,0 .16,1; .84,1 1,0; #.05,.4 .36,.4 .42,.22 .58,.22 .64,.4 .95,.4 .84,1.07 .62,1.07 "
+    ".56,.92 .44,.92 .38,1.07 .16,1.07",
 }
 
 
@@ -89,9 +101,13 @@ def draw(strokes: str, size: tuple[int, int], corner: float, thickness: float) -
         return thickness / 2 + x * inner_width - 0.5, thickness / 2 + y * inner_height - 0.5
 
     for text in strokes.split(";"):
-        points = [_parse(word) for word in text.split()]
+        filled = text.lstrip().startswith("#")
+        points = [_parse(word) for word in text.replace("#", "").split()]
+        if filled:
+            pen.polygon([place(x, y) for x, y, _ in points], fill=255)
+            continue
         outline = _round_corners(
-            [place(x, y) for x, y, _ in points],
+            [place(x, y) for x, y, _ in _run_out(points)],
             [is_round for *_, is_round in points],
             corner * (width - thickness),
         )
@@ -104,6 +120,24 @@ def draw(strokes: str, size: tuple[int, int], corner: float, thickness: float) -
 def _parse(word: str) -> tuple[float, float, bool]:
     x, y = word.removesuffix("r").split(",")
     return float(x), float(y), word.endswith("r")
+
+
+def _run_out(points: list[tuple[float, float, bool]]) -> list[tuple[float, float, bool]]:
+    """Lengthens the ends that lead out of the box, which then cuts them off at its edge."""
+    first, last = _lengthen(points[1], points[0]), _lengthen(points[-2], points[-1])
+    return [first, *points[1:-1], last]
+
+
+def _lengthen(
+    before: tuple[float, float, bool], end: tuple[float, float, bool]
+) -> tuple[float, float, bool]:
+    across, down = end[0] - before[0], end[1] - before[1]
+    leads_out = any(
+        (place <= 0 and step < 0) or (place >= 1 and step > 0)
+        for place, step in ((end[0], across), (end[1], down))
+    )
+    share = 0.3 / max(abs(across), abs(down)) if leads_out else 0.0
+    return end[0] + share * across, end[1] + share * down, end[2]
 
 
 def _dot(pen: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float) -> None:

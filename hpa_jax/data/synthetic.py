@@ -56,7 +56,7 @@ def make_renderer(
 
     def render(key: jax.Array) -> dict[str, jax.Array]:
         scene_key, noise_key = jax.random.split(key)
-        draws = Draws(scene_key, 2600, realism)
+        draws = Draws(scene_key, 2900, realism)
         chosen = jnp.searchsorted(cumulative, draws.uniform() * cumulative[-1], side="right")
         layout = jax.tree.map(lambda table: jnp.asarray(table)[chosen], layouts)
         characters = _draw_characters(draws, layout)
@@ -95,9 +95,12 @@ def _draw_characters(draws: Draws, layout: Layout) -> jax.Array:
 
 
 def _loosen(draws: Draws, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Moves and stretches the writing a little on its plate."""
+    """Moves, stretches and bends the writing a little on its plate."""
     text_x = x * (1 + draws.spread(0.06)) + draws.spread(0.06) + draws.spread(0.05) * y
-    return text_x, y * (1 + draws.spread(0.12)) + draws.spread(0.06)
+    text_y = y * (1 + draws.spread(0.12)) + draws.spread(0.06)
+    bend = draws.up_to(0.03)
+    text_x += bend * effects.smooth_noise(draws, (4, 12), x.shape)
+    return text_x, text_y + bend * effects.smooth_noise(draws, (4, 12), x.shape)
 
 
 def _ink_depth(
@@ -123,4 +126,5 @@ def _ink_depth(
     for left, top, right, bottom in layout.separators:
         outside = paint.box_distance(*text, left, top, right, bottom, corner=0.02)
         depth = jnp.maximum(depth, -outside)
-    return depth + draws.spread(0.014) + draws.up_to(0.005)
+    uneven = draws.up_to(0.012) * effects.smooth_noise(draws, (8, 24), depth.shape)
+    return depth + draws.spread(0.014) + draws.up_to(0.005) + uneven

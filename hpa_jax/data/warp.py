@@ -75,8 +75,8 @@ def random_view(
     draws: Draws, half_width: jax.Array | float, half_height: float, tilt: float, margin: float
 ) -> jax.Array:
     """A random `view`: `tilt` scales the angles, `margin` the looseness and offset of the crop."""
-    angles = draws.spread(tilt, (3,)) * jnp.array([0.6, 0.5, 0.3])
-    shear = draws.spread(0.25 * tilt)
+    angles = draws.spread(tilt, (3,)) * jnp.array([0.6, 0.5, 0.4])
+    shear = draws.spread(0.35 * tilt)
     distance = draws.uniform(3.0, 9.0)
     loose = draws.up_to(1.0) * jnp.square(draws.uniform()) * draws.uniform(0, margin, (4,))
     tight = draws.up_to(0.12 * margin, (4,))
