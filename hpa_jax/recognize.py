@@ -27,6 +27,7 @@ from hpa_jax.models.hpa import HPANet
 from hpa_jax.runtime import make_forward
 
 ImageLike = str | pathlib.Path | Image.Image | np.ndarray
+Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,30 +94,18 @@ class Recognizer:
         Memory is bounded by `batch_size`: images are decoded and resized on all cores while the
         batch before them is read.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size {batch_size}: must be at least 1")
-        plates, workers = iter(plates), machine.cores()
-        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-
-            def decode_ahead() -> list[concurrent.futures.Future]:
-                chunk = itertools.islice(plates, batch_size)
-                return [pool.submit(_pixels_or_error, image, self.image_size) for image in chunk]
-
-            ahead = decode_ahead()
-            while ahead:
-                decoded, ahead = [future.result() for future in ahead], decode_ahead()
-                yield from self._read_decoded(decoded, maps)
+        return read_with_all([self], plates, maps=maps, batch_size=batch_size)
 
     def _read_decoded(
-        self, decoded: Sequence[np.ndarray | ValueError], with_maps: bool
+        self, decoded: Sequence[Decoded], with_maps: bool
     ) -> Iterator[Reading | ValueError]:
-        pixels = [image for image in decoded if isinstance(image, np.ndarray)]
+        pixels = [sizes[self.image_size] for sizes in decoded if isinstance(sizes, dict)]
         if pixels:
             ids, confidences, maps = self._forward(np.stack(pixels), with_maps)
             maps = [None] * len(pixels) if maps is None else maps
             rows = zip(ids, confidences, maps, strict=True)
-        for image in decoded:
-            yield image if isinstance(image, ValueError) else self._reading(*next(rows))
+        for sizes in decoded:
+            yield self._reading(*next(rows)) if isinstance(sizes, dict) else sizes
 
     def _reading(
         self, ids_C: np.ndarray, confidences_C: np.ndarray, maps_hwC: np.ndarray | None
@@ -129,9 +118,44 @@ class Recognizer:
         return Reading(text, confidence, characters, maps)
 
 
-def _pixels_or_error(image: ImageLike, size: tuple[int, int]) -> np.ndarray | ValueError:
+def read_with_all(
+    recognizers: Sequence[Recognizer],
+    plates: Iterable[ImageLike],
+    *,
+    maps: bool = False,
+    batch_size: int = 64,
+) -> Iterator[Reading | ValueError]:
+    """As `Recognizer.read_each`, with the most confident of several readers' readings."""
+    sizes = {reader.image_size for reader in recognizers}
+    for decoded in _decode_ahead(plates, sizes, batch_size):
+        streams = [reader._read_decoded(decoded, maps) for reader in recognizers]
+        for readings in zip(*streams, strict=True):
+            failed = isinstance(readings[0], ValueError)  # it then failed for all of them
+            yield readings[0] if failed else max(readings, key=lambda r: r.confidence)
+
+
+def _decode_ahead(
+    plates: Iterable[ImageLike], sizes: Iterable[tuple[int, int]], batch_size: int
+) -> Iterator[list[Decoded]]:
+    """Batches of images, each at all sizes; the next batch is decoded while one is read."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size}: must be at least 1")
+    plates = iter(plates)
+    with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
+
+        def start() -> list[concurrent.futures.Future]:
+            chunk = itertools.islice(plates, batch_size)
+            return [pool.submit(_pixels_or_error, image, sizes) for image in chunk]
+
+        ahead = start()
+        while ahead:
+            decoded, ahead = [future.result() for future in ahead], start()
+            yield decoded
+
+
+def _pixels_or_error(image: ImageLike, sizes: Iterable[tuple[int, int]]) -> Decoded:
     try:
-        return to_pixels(image, size)
+        return {size: to_pixels(image, size) for size in sizes}
     except ValueError as error:
         return error
 
@@ -216,19 +240,6 @@ def _draw_maps(count: int, file: pathlib.Path, reading: Reading, size: tuple[int
     # Numbered, for files of one name in two folders.
     path = pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png"
     picture.maps_row(to_pixels(file, size), reading).save(path)
-
-
-def read_with_all(
-    recognizers: Sequence[Recognizer], plates: Iterable[ImageLike], **options: Any
-) -> Iterator[Reading | ValueError]:
-    """As `Recognizer.read_each`, with the most confident of several readers' readings."""
-    copies = itertools.tee(plates, len(recognizers))
-    streams = [
-        reader.read_each(copy, **options) for reader, copy in zip(recognizers, copies, strict=True)
-    ]
-    for readings in zip(*streams, strict=True):
-        failed = next((r for r in readings if isinstance(r, ValueError)), None)
-        yield failed or max(readings, key=lambda reading: reading.confidence)
 
 
 def list_shipped() -> None:

@@ -103,8 +103,9 @@ def test_softened_networks_read_the_same_less_surely(reader):
 
 
 def test_of_several_readers_the_surest_is_taken(reader):
-    metadata = checkpoint.make_metadata(reader.model, reader.charset, SIZE, ())
-    other = recognize.make_recognizer(random_variables(reader.model, SIZE, seed=1), metadata, "xla")
+    size = SIZE[0] + 16, SIZE[1] + 16
+    metadata = checkpoint.make_metadata(reader.model, reader.charset, size, ())
+    other = recognize.make_recognizer(random_variables(reader.model, size, seed=1), metadata, "xla")
     images = list(smooth_images(4, SIZE))
     taken = list(recognize.read_with_all([reader, other], images))
     both = zip(reader.read(images), other.read(images), strict=True)
