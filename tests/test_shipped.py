@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import hpa_jax
-from hpa_jax import readers
+from hpa_jax import readers, recognize
 from hpa_jax.data.styles import STYLES
 from hpa_jax.data.synthetic import make_renderer
 
@@ -49,6 +49,17 @@ def test_tw_reads_rendered_plates_and_loads_fast(plates):
     readings = reader.read(list(images))
     right = sum(reading.text == text for reading, text in zip(readings, texts, strict=True))
     assert right >= 28
+
+
+def test_bfloat16_reads_the_same(plates):
+    variables, metadata = readers.load("tw")
+    half = metadata | {"network": metadata["network"] | {"dtype": "bfloat16"}}
+    single, other = (recognize.make_recognizer(variables, m, "xla") for m in (metadata, half))
+    pairs = zip(single.read(list(plates[0])), other.read(list(plates[0])), strict=True)
+    sure = [(a, b) for a, b in pairs if a.confidence > 0.9]
+    assert len(sure) > 16
+    assert all(a.text == b.text for a, b in sure)
+    assert any(a.confidence != b.confidence for a, b in sure)  # it did compute in another type
 
 
 def test_commands_know_them(plates, tmp_path):
