@@ -180,7 +180,7 @@ def _signs(u: jax.Array, v: jax.Array, count: jax.Array, seed: jax.Array) -> jax
 
 def _wear(draws: Draws, ink: jax.Array) -> jax.Array:
     """How much of the paint is left on the characters, 0 to 1."""
-    left = 1 - draws.chance(0.25) * draws.uniform(0, 0.4)
+    left = 1 - draws.chance(0.4) * draws.uniform(0, 0.5)
     patches = effects.smooth_noise(draws, (6, 24), ink.shape) + draws.uniform(-0.6, 0.4)
     peeled = draws.chance(0.15) * draws.uniform(0.1, 0.6) * jax.nn.sigmoid(8 * patches)
     return left * (1 - peeled)
