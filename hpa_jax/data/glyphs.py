@@ -12,11 +12,11 @@ from hpa_jax.data import gothic
 
 BOX = (96, 48)  # rows and columns of a character's box in the atlas
 PAD = 8  # rows and columns around the box, so that heavy strokes may grow out of it
-GOTHIC = {  # name -> strokes, radius of corners, thickness; see `gothic.draw`
-    "gothic": (gothic.STROKES, 0.5, 0.13),
-    "gothic_old": (gothic.OLD, 0.5, 0.14),
-    "gothic_flat": (gothic.FLAT, 0.5, 0.13),
-    "gothic_square": (gothic.STROKES, 0.3, 0.105),
+GOTHIC = {  # name -> strokes, thickness, radii of corners (a font each); see `gothic.draw`
+    "gothic": (gothic.STROKES, 0.13, (0.5,)),
+    "gothic_old": (gothic.OLD, 0.14, (0.5,)),
+    "gothic_flat": (gothic.FLAT, 0.13, (0.5, 0.3)),
+    "gothic_square": (gothic.STROKES, 0.105, (0.3,)),
 }
 BUILT_IN = (*GOTHIC, "pillow")
 FOLDER_FONTS = ("140", "220_up", "220_down", "green")
@@ -31,7 +31,7 @@ class Atlas:
     Attributes:
       distance: float32 (fonts, characters, BOX[0] + 2 PAD, BOX[1] + 2 PAD), positive inside the
         strokes, in heights of the character's box.
-      names: one name a font. Fonts named as in `SPECIAL` fit only rows that ask for them.
+      names: one name a font, which variants share. Fonts named as in `SPECIAL` fit only rows that ask for them.
     """
 
     distance: np.ndarray
@@ -74,10 +74,14 @@ def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
 def _read(entry: str | Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Reads one entry of `fonts`: (name, character -> bool mask of BOX) for each font in it."""
     if entry in GOTHIC:
-        strokes, *look = GOTHIC[entry]
+        strokes, thickness, corners = GOTHIC[entry]
         known = [c for c in characters if c in strokes]
-        drawn = {c: gothic.draw(strokes[c], (BOX[1], BOX[0]), *look) for c in known}
-        return [(entry, {c: np.asarray(image) > 127 for c, image in drawn.items()})]
+
+        def draw(c: str, corner: float) -> np.ndarray:
+            drawn = gothic.draw(strokes[c], (BOX[1], BOX[0]), corner, thickness)
+            return np.asarray(drawn) > 127
+
+        return [(entry, {c: draw(c, corner) for c in known}) for corner in corners]
     if entry == "pillow":
         return [("pillow", _read_font(ImageFont.load_default(2 * BOX[0]), characters))]
     path = Path(entry)
