@@ -31,7 +31,8 @@ class Atlas:
     Attributes:
       distance: float32 (fonts, characters, BOX[0] + 2 PAD, BOX[1] + 2 PAD), positive inside the
         strokes, in heights of the character's box.
-      names: one name a font, which variants share. Fonts named as in `SPECIAL` fit only rows that ask for them.
+      names: one name a font, which variants share. Fonts named as in `SPECIAL` fit only rows that
+        ask for them.
     """
 
     distance: np.ndarray
