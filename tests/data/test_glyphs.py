@@ -14,11 +14,11 @@ def ink(distance: np.ndarray) -> np.ndarray:
 
 def test_every_built_in_font_has_distinct_letters_that_fill_their_box():
     atlas = glyphs.make_atlas(TAIWAN.characters)
-    assert atlas.names == glyphs.BUILT_IN
-    assert atlas.distance.shape[:2] == (len(glyphs.BUILT_IN), 34)
+    assert set(atlas.names) == set(glyphs.BUILT_IN)
+    assert atlas.distance.shape[:2] == (len(atlas.names), 34)
     assert atlas.distance.shape[2:] == (glyphs.BOX[0] + 16, glyphs.BOX[1] + 16)
     for font in ink(atlas.distance):
-        assert font.any(axis=2)[:, [7, -8]].all(), "a glyph does not reach from top to bottom"
+        assert font.any(axis=2)[:, [1, -2]].all(), "a glyph does not reach from top to bottom"
         different = (font[:, None] != font[None]).mean(axis=(2, 3))
         assert (different + np.eye(34)).min() > 0.02, "two characters look the same"
 
