@@ -102,6 +102,16 @@ def test_jpeg_rounds_blocks_and_leaves_fine_pictures_alone():
     assert grey.std(axis=(1, 3)).max() < 0.02, "at the coarsest, each block is one grey"
 
 
+def test_jpeg_keeps_brightness_and_shares_colour_between_neighbours():
+    image = jax.random.uniform(jax.random.key(0), (3, 50, 160))
+    saved = np.asarray(effects.jpeg(image, 1e-3))
+    grey, saved_grey = (np.tensordot(effects.LUMA, x, 1) for x in (image, saved))
+    np.testing.assert_allclose(saved_grey, grey, atol=2e-2)
+    red = (saved[0] - saved_grey).reshape(25, 2, 80, 2)
+    assert red.std(axis=(1, 3)).max() < 2e-2
+    assert red.std() > 0.1
+
+
 def test_sensor_noise_has_the_asked_deviation_and_independent_colours():
     noise = effects.sensor_noise(jax.random.key(0), (200, 200), 0.1, 0.0)
     assert float(noise.std()) == pytest.approx(0.1, rel=0.03)
