@@ -9,6 +9,8 @@ real plates and the others rendered: only these show all provinces, two rows and
 2. Train, with a folder of glyph images for the characters of China (README, "Rendered plates"):
     python -m hpa_jax.main --config=configs/reader_cn.py --workdir=runs/reader_cn \
         --config.data.fonts="('GLYPHS',)"
+   From a paper-size network (`configs/synthetic.py`, which needs a GPU), add
+   --config.init.checkpoint=runs/synthetic --config.model.width=1.0 --config.image_size="(50,160)".
 """
 
 import ml_collections

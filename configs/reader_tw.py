@@ -5,6 +5,8 @@ are on the road; no real plate. Two hours on two CPU cores.
 
     python -m hpa_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
     python -m hpa_jax.main --config=configs/reader_tw.py --workdir=runs/reader_tw
+
+Where there is a GPU, `configs/synthetic.py` trains the paper-size network on the same plates.
 """
 
 import ml_collections
