@@ -9,6 +9,9 @@ before the points fills the shape between them instead.
 import numpy as np
 from PIL import Image, ImageDraw
 
+Point = tuple[float, float, bool]  # x, y, whether its corner is round
+RUN_OUT = 0.3  # by which a stroke is lengthened at the box's edge: more than half its thickness
+
 STROKES = {
     "0": "0,.5 0,0r 1,0r 1,1r 0,1r 0,.5",
     "1": ".2,.17 .58,.03; .58,0 .58,1",
@@ -100,9 +103,8 @@ def draw(strokes: str, size: tuple[int, int], corner: float, thickness: float) -
         return thickness / 2 + x * inner_width - 0.5, thickness / 2 + y * inner_height - 0.5
 
     for text in strokes.split(";"):
-        filled = text.lstrip().startswith("#")
         points = [_parse(word) for word in text.replace("#", "").split()]
-        if filled:
+        if "#" in text:
             pen.polygon([place(x, y) for x, y, _ in points], fill=255)
             continue
         outline = _round_corners(
@@ -116,26 +118,24 @@ def draw(strokes: str, size: tuple[int, int], corner: float, thickness: float) -
     return image.resize(size, Image.Resampling.BOX)
 
 
-def _parse(word: str) -> tuple[float, float, bool]:
+def _parse(word: str) -> Point:
     x, y = word.removesuffix("r").split(",")
     return float(x), float(y), word.endswith("r")
 
 
-def _run_out(points: list[tuple[float, float, bool]]) -> list[tuple[float, float, bool]]:
+def _run_out(points: list[Point]) -> list[Point]:
     """Lengthens the ends that lead out of the box, which then cuts them off at its edge."""
     first, last = _lengthen(points[1], points[0]), _lengthen(points[-2], points[-1])
     return [first, *points[1:-1], last]
 
 
-def _lengthen(
-    before: tuple[float, float, bool], end: tuple[float, float, bool]
-) -> tuple[float, float, bool]:
+def _lengthen(before: Point, end: Point) -> Point:
     across, down = end[0] - before[0], end[1] - before[1]
     leads_out = any(
         (place <= 0 and step < 0) or (place >= 1 and step > 0)
         for place, step in ((end[0], across), (end[1], down))
     )
-    share = 0.3 / max(abs(across), abs(down)) if leads_out else 0.0
+    share = RUN_OUT / max(abs(across), abs(down)) if leads_out else 0.0
     return end[0] + share * across, end[1] + share * down, end[2]
 
 
