@@ -17,7 +17,7 @@ import torch
 from absl import app, flags
 
 from benchmarks import networks, report, timing
-from hpa_jax import command, runtime
+from hpa_jax import command, machine, runtime
 
 PROTOCOLS = {"quick": (10, 5), "paper": (50, 100)}  # rounds, passes a round
 
@@ -48,7 +48,7 @@ def compare(
     if pair.same:
         _check_equal(results, ours, tolerance=0.01 if dtype == "float32" else 0.2)
     timings = timing.measure(runs, rounds, passes)
-    read_batch = functools.partial(runtime.read_batch, pair.model)
+    read_batch = jax.jit(functools.partial(runtime.read_batch, pair.model))
     flops = timing.count_flops(read_batch, pair.variables, pixels)
     flops = dict.fromkeys(ours, flops) | dict.fromkeys(theirs, pair.reference_flops * batch_size)
     figures = {
@@ -72,7 +72,10 @@ def our_makers(
     """This package's ways to read, each a function that prepares it."""
 
     def make_xla() -> timing.Run:
-        forward = jax.jit(functools.partial(runtime.read_batch, pair.model))
+        forward = jax.jit(
+            functools.partial(runtime.read_batch, pair.model),
+            compiler_options=machine.compiler_options(),
+        )
         variables, images = jax.device_put((pair.variables, pixels))
         return lambda: jax.block_until_ready(forward(variables, images))
 

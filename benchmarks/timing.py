@@ -82,9 +82,9 @@ def _summary(seconds: Sequence[float]) -> Timing:
     return Timing(median, min(seconds), (high - low) / median, len(seconds))
 
 
-def count_flops(function: Callable, *args: Any) -> float:
-    """FLOPs of a function as XLA counts them in the unoptimised program; it is not run."""
-    return jax.jit(function).lower(*args).cost_analysis()["flops"]
+def count_flops(jitted: Callable, *args: Any) -> float:
+    """FLOPs of a jitted function as XLA counts them in the unoptimised program; it is not run."""
+    return jitted.lower(*args).cost_analysis()["flops"]
 
 
 def measure_peak(device: str, dtype: str) -> float:

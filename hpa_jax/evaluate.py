@@ -1,5 +1,6 @@
 """Accuracy over the whole plate, as the paper counts it, and pictures of readings."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +10,7 @@ import ml_collections
 from jax.experimental import multihost_utils
 from PIL import Image
 
-from hpa_jax import inputs, metrics, picture
+from hpa_jax import inputs, machine, metrics, picture
 from hpa_jax.charset import Charset, find_charset
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.recognize import Recognizer, load_recognizer
@@ -24,7 +25,7 @@ def make_eval_step(model: HPANet) -> Callable[[Any, Batch], tuple[jax.Array, jax
     Rows of weight 0 count in neither.
     """
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=machine.compiler_options())
     def eval_step(variables: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
         logits = model.apply(variables, batch["image"] / 255.0).logits
         right = metrics.plates_right(logits, batch["characters"], model.num_classes)

@@ -53,9 +53,9 @@ def map_loss(logits: jax.Array, labels: jax.Array, has_maps: jax.Array) -> jax.A
       has_maps: B bool.
     """
     size, classes = labels.shape[1:], jnp.arange(logits.shape[-1], dtype=labels.dtype)
-    # Pixels run along the last axis: there, reductions over the classes are fast on a CPU.
-    logits_BKHW = jnp.moveaxis(upsample(logits.astype(jnp.float32), size), -1, 1)
-    chosen = labels[:, None] == classes[:, None, None]
-    logits_BHW = jnp.where(chosen, logits_BKHW, 0).sum(axis=1)
-    losses_BHW = jax.nn.logsumexp(logits_BKHW, axis=1) - logits_BHW
+    # A row's pixels run along the last axis: reductions over the classes are then fast on a CPU.
+    logits_BHKW = upsample(logits.astype(jnp.float32), size)
+    chosen = labels[:, :, None] == classes[:, None]
+    logits_BHW = jnp.where(chosen, logits_BHKW, 0).sum(axis=2)
+    losses_BHW = jax.nn.logsumexp(logits_BHKW, axis=2) - logits_BHW
     return (losses_BHW.mean(axis=(1, 2)) * has_maps).sum() / jnp.maximum(has_maps.sum(), 1)

@@ -1,6 +1,13 @@
 """The machine that runs this process."""
 
+import functools
 import os
+
+import jax
+
+# On a CPU, XLA's older convolutions: its YNNPACK ones take three times as long for the gradients of
+# kernels (benchmarks/README.md).
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def cores() -> int:
@@ -8,3 +15,15 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def compiler_options() -> dict[str, str]:
+    """What to give `jax.jit` as `compiler_options` for a whole network to run fast here."""
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=CPU_OPTIONS).lower().compile()
+    except jax.errors.JaxRuntimeError:  # an XLA that has no such option
+        return {}
+    return CPU_OPTIONS

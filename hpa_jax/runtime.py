@@ -53,7 +53,10 @@ def read_batch(
 def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forward:
     del image_size  # known from the images
     variables = jax.device_put(variables)  # once: not at every call
-    compiled = jax.jit(lambda variables, images: read_batch(model, variables, images))
+    compiled = jax.jit(
+        lambda variables, images: read_batch(model, variables, images),
+        compiler_options=machine.compiler_options(),
+    )
 
     def forward(images_BHWC: np.ndarray, with_maps: bool):
         count = len(images_BHWC)

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from hpa_jax import checkpoint, inputs, losses, optimizer, readers, weights
+from hpa_jax import checkpoint, inputs, losses, machine, optimizer, readers, weights
 from hpa_jax.charset import Charset, find_charset
 from hpa_jax.evaluate import count_right, make_eval_step
 from hpa_jax.interrupt import Interrupted, catch_interrupts
@@ -303,7 +303,7 @@ def make_train_step(
             averaged = weights.moving_average(averaged, variables, state.step, ema)
         return TrainState(state.step + 1, variables, opt_state, averaged), terms
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(train_step, donate_argnums=0, compiler_options=machine.compiler_options())
 
 
 def resume(manager: Any, state: TrainState, metadata: dict[str, Any]) -> TrainState:
@@ -355,7 +355,7 @@ def start_from(
     Args:
       state: of the new network, just initialised.
       reader: a run, or a shipped reader's name, to go on from, also with another charset, Cp or
-        void; or "".
+        void, or narrower by a whole multiple; or "".
       backbone: a run or converted ResNet whose `backbone/context_path` is taken; or "".
       metadata: of the new network.
 
@@ -366,6 +366,7 @@ def start_from(
     variables = jax.device_get(state.variables)
     if reader:
         trained, theirs = readers.load(reader)
+        trained, theirs = _widened(trained, theirs, metadata)
         fixed = ("backbone", "width", "classifier", "attention", "grey")
         flags = [
             f"--config.model.{name}={theirs['network'][name]}"
@@ -382,3 +383,16 @@ def start_from(
     variables = jax.device_put(variables, jax.tree.map(lambda x: x.sharding, state.variables))
     averaged = None if state.averaged is None else jax.tree.map(jnp.copy, variables)
     return state.replace(variables=variables, averaged=averaged)
+
+
+def _widened(
+    variables: dict[str, Any], theirs: dict[str, Any], ours: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A reader and its metadata, widened to the width of `ours` where that is a multiple."""
+    times, rest = divmod(ours["network"]["width"], theirs["network"]["width"])
+    if times < 2 or rest:
+        return variables, theirs
+    network = theirs["network"] | {"width": ours["network"]["width"]}
+    init = jax.jit(HPANet(**network).init)
+    fresh = init(jax.random.key(0, impl="rbg"), jnp.zeros((1, *theirs["image_size"], 3)))
+    return weights.widen(variables, fresh), theirs | {"network": network}

@@ -18,6 +18,7 @@ import optax
 from flax import traverse_util
 
 from hpa_jax.charset import Charset
+from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
 
 Variables = dict[str, Any]
@@ -131,6 +132,44 @@ def swap_backbone(variables: Variables, fresh: Variables) -> Variables:
     return _checked(result, target)
 
 
+def widen(variables: Variables, fresh: Variables) -> Variables:
+    """Moves a network to a whole multiple of its width, computing the same function (Net2Net).
+
+    Every channel becomes several copies, and what reads them divides its weights among them
+    (Chen et al. 2016). On top, the readers take from `fresh` what cancels out over the copies, so
+    that training sets these apart.
+
+        fresh = HPANet(width=0.5).init(key, images)
+        variables = weights.widen(variables, fresh)  # of HPANet(width=0.25)
+
+    Args:
+      variables: of the trained network.
+      fresh: of the same network, wider, new.
+
+    Raises:
+      ValueError: sizes are no whole multiples, or the networks differ in more than the width; all
+        mismatches are listed.
+    """
+    source, target = _flatten(variables), _flatten(fresh)
+    both = source.keys() & target.keys()
+    return _checked({path: _widen(source[path], np.asarray(target[path])) for path in both}, target)
+
+
+def _widen(array: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """`array` with its channels repeated to the shape of `fresh`; as it is where that fails."""
+    if array.ndim != fresh.ndim or any(np.remainder(fresh.shape, array.shape)):
+        return array
+    copies = [wide // narrow for wide, narrow in zip(fresh.shape, array.shape, strict=True)]
+    for axis, count in enumerate(copies):
+        array = np.repeat(array, count, axis)
+    if array.ndim < 2 or copies[-2] == 1:  # nothing is read from copies
+        return array
+    *rest, channels, outputs = array.shape
+    grouped = fresh.reshape(*rest, -1, copies[-2], outputs)
+    cancelling = grouped - grouped.mean(axis=-2, keepdims=True)
+    return array / copies[-2] + cancelling.reshape(array.shape)
+
+
 def graft(target: Variables, source: Variables, path: str) -> Variables:
     """`target` with the module at `path` taken from `source`, parameters and statistics.
 
@@ -236,7 +275,7 @@ def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
         name = "/".join((*context.module.path, "mean"))
-        if isinstance(context.module, nn.BatchNorm) and any(_matches(p, name) for p in patterns):
+        if isinstance(context.module, layers.BatchNorm) and any(_matches(p, name) for p in patterns):
             kwargs = kwargs | {"use_running_average": True}
         return call(*args, **kwargs)
 

@@ -47,7 +47,7 @@ def test_map_loss_at_the_corners():
     value = losses.map_loss(logits, labels, jnp.ones(1, bool))
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     # Three times as fine: the new pixels lie on straight lines between the old ones.
-    fine = losses.upsample(logits, (4, 10))
+    fine = np.asarray(losses.upsample(logits, (4, 10))).swapaxes(2, 3)
     np.testing.assert_allclose(fine[0, ::3, ::3], logits[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
         fine[0, 0, 1], (2 * logits[0, 0, 0] + logits[0, 0, 1]) / 3, rtol=1e-5

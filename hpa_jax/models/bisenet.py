@@ -82,11 +82,11 @@ class FusionConv(nn.Module):
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
         size = inputs[0].shape[1:3]
         if self.plain:
-            resized = [inputs[0]] + [layers.upsample(x, size) for x in inputs[1:]]
+            resized = [inputs[0]] + [layers.upsample(x, size).swapaxes(2, 3) for x in inputs[1:]]
             return _conv3x3(jnp.concatenate(resized, axis=-1), kernel) + bias
         splits = np.cumsum([x.shape[-1] for x in inputs])[:-1]
         kernels = jnp.split(kernel, splits, axis=2)
-        y = _conv3x3(inputs[0], kernels[0]) + bias
+        y = layers.add_channels(_conv3x3(inputs[0], kernels[0]), bias)
         for x, k in zip(inputs[1:], kernels[1:], strict=True):
             y += _upsampled_conv3x3(x, k, size)
         return y

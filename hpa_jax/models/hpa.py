@@ -46,15 +46,19 @@ class ModulatedConv(nn.Module):
         shape = (self.size, self.size, features_BHWC.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-        products = jnp.einsum(
-            "bhwtc,tco->bhwto", self._patches(features_BHWC), kernel.reshape(taps, *shape[2:])
+        patches_TBHWC = self._patches(features_BHWC)
+        size = patches_TBHWC.shape[1:4]
+        products_TNO = jnp.matmul(
+            patches_TBHWC.reshape(taps, -1, shape[2]), kernel.reshape(taps, *shape[2:])
         )
         if map_BHW is None:
-            return products.sum(axis=-2) + bias
-        return jnp.einsum("bhwt,bhwto->bhwo", self._patches(map_BHW), products) + bias
+            return products_TNO.sum(axis=0).reshape(*size, -1) + bias
+        weights_NT = self._patches(map_BHW).reshape(taps, -1).T
+        y = jnp.matmul(weights_NT[:, None], products_TNO.swapaxes(0, 1))
+        return layers.add_channels(y.reshape(*size, -1), bias)
 
     def _patches(self, x: jax.Array) -> jax.Array:
-        """B×H×W×… to B×h×w×taps×…: what each tap sees at each place of the output."""
+        """B×H×W×… to taps×B×h×w×…: what each tap sees at each place of the output."""
         margin = self.size // 2
         x = jnp.pad(x, [(0, 0), (margin, margin), (margin, margin)] + [(0, 0)] * (x.ndim - 3))
         ends = [n - self.size + 1 for n in x.shape[1:3]]
@@ -63,8 +67,7 @@ class ModulatedConv(nn.Module):
                 x[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride]
                 for i in range(self.size)
                 for j in range(self.size)
-            ],
-            axis=3,
+            ]
         )
 
 

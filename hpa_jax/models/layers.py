@@ -1,6 +1,7 @@
 """The small parts that every network of the paper is made of."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -9,23 +10,66 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+MOMENTUM = 0.9  # of batch norm's running statistics; PyTorch says 0.1
+
 
 def scaled(channels: int, width: float) -> int:
     """Channel count times the width multiplier, in steps of 8 and at least 8."""
     return max(8, round(channels * width / 8) * 8)
 
 
+def as_rows(x: jax.Array) -> jax.Array:
+    """…×W×C to N×(W·C): sums over N run along memory, on a CPU five times as fast as over …×W."""
+    return x.reshape(-1, math.prod(x.shape[-2:]) if x.ndim > 2 else x.shape[-1])
+
+
+def add_channels(x: jax.Array, bias_C: jax.Array) -> jax.Array:
+    """x + bias, whose gradient is a sum over `as_rows`."""
+    rows = as_rows(x)
+    return (rows + jnp.tile(bias_C, rows.shape[-1] // bias_C.size)).reshape(x.shape)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm as in the authors' PyTorch: epsilon 1e-5, PyTorch momentum 0.1 (Flax's 0.9).
+
+    Variables and values are those of `flax.linen.BatchNorm`; all its sums, in the forward as in the
+    backward pass, are over `as_rows`.
+    """
+
+    dtype: DTypeLike
+    axis_name: str | None = None  # a vmapped axis over which to take statistics, too
+
+    @nn.compact
+    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+        channels = x.shape[-1]
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        var = self.variable("batch_stats", "var", jnp.ones, channels)
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        rows = as_rows(x)
+        repeats = rows.shape[-1] // channels
+        if use_running_average:
+            centre, spread = mean.value, var.value
+        else:
+            single = rows.astype(jnp.float32)
+            moments = jnp.stack([single.mean(axis=0), jnp.square(single).mean(axis=0)])
+            moments = moments.reshape(2, repeats, channels).mean(axis=1)
+            if self.axis_name and not self.is_initializing():
+                moments = jax.lax.pmean(moments, self.axis_name)
+            centre, spread = moments[0], jnp.maximum(moments[1] - jnp.square(moments[0]), 0)
+            if not self.is_initializing():
+                mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * centre
+                var.value = MOMENTUM * var.value + (1 - MOMENTUM) * spread
+        factor = jax.lax.rsqrt(spread + 1e-5) * scale
+        centre, factor, bias = (jnp.tile(each, repeats) for each in (centre, factor, bias))
+        return ((rows - centre) * factor + bias).astype(self.dtype).reshape(x.shape)
+
+
 def batch_norm(
     train: bool, dtype: DTypeLike, name: str, axis_name: str | None = None
 ) -> Callable[[jax.Array], jax.Array]:
-    """Batch norm as in the authors' PyTorch: epsilon 1e-5, PyTorch momentum 0.1 (Flax's 0.9)."""
-    norm = nn.BatchNorm(
-        momentum=0.9,
-        epsilon=1e-5,
-        dtype=dtype,
-        axis_name=axis_name if train else None,
-        name=name,
-    )
+    """`BatchNorm` of this batch's statistics in training, of the running ones in reading."""
+    norm = BatchNorm(dtype, axis_name if train else None, name=name)
     # Said in the call, where `weights.frozen_statistics` can overrule it.
     return functools.partial(norm, use_running_average=not train)
 
@@ -76,9 +120,13 @@ def interpolation_matrix(source: int, target: int) -> np.ndarray:
 
 
 def upsample(x_BHWC: jax.Array, size: Sequence[int]) -> jax.Array:
-    """Bilinear resizing to `size` (height, width) with aligned corners."""
+    """Bilinear resizing to `size` (height, width) with aligned corners; gives B×H×C×W.
+
+    The channels come before the columns: both of its matrix products then run along memory.
+    """
     batch, height, width, channels = x_BHWC.shape
-    matrix = np.kron(interpolation_matrix(height, size[0]), interpolation_matrix(width, size[1]))
-    x_BCP = x_BHWC.reshape(batch, height * width, channels).swapaxes(1, 2)
-    x_BCP = x_BCP.reshape(-1, height * width) @ jnp.asarray(matrix.T, x_BHWC.dtype)
-    return jnp.moveaxis(x_BCP.reshape(batch, channels, *size), 1, -1)
+    rows = jnp.asarray(interpolation_matrix(height, size[0]), x_BHWC.dtype)
+    columns = jnp.asarray(interpolation_matrix(width, size[1]).T, x_BHWC.dtype)
+    x_BHN = (x_BHWC.swapaxes(2, 3).reshape(-1, width) @ columns).reshape(batch, height, -1)
+    x_BHN = jnp.matmul(jnp.broadcast_to(rows, (batch, *rows.shape)), x_BHN)
+    return x_BHN.reshape(batch, size[0], channels, size[1])
