@@ -355,7 +355,7 @@ def start_from(
     Args:
       state: of the new network, just initialised.
       reader: a run, or a shipped reader's name, to go on from, also with another charset, Cp or
-        void, or narrower by a whole multiple; or "".
+        void, or narrower (by a whole multiple); or "".
       backbone: a run or converted ResNet whose `backbone/context_path` is taken; or "".
       metadata: of the new network.
 
@@ -388,9 +388,8 @@ def start_from(
 def _widened(
     variables: dict[str, Any], theirs: dict[str, Any], ours: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A reader and its metadata, widened to the width of `ours` where that is a multiple."""
-    times, rest = divmod(ours["network"]["width"], theirs["network"]["width"])
-    if times < 2 or rest:
+    """A reader and its metadata, widened to the width of `ours` where that is greater."""
+    if ours["network"]["width"] <= theirs["network"]["width"]:
         return variables, theirs
     network = theirs["network"] | {"width": ours["network"]["width"]}
     init = jax.jit(HPANet(**network).init)

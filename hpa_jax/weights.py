@@ -65,24 +65,30 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
       ValueError: the networks differ in more than this; all mismatches are listed.
     """
     source, target = _flatten(variables), _flatten(fresh)
+    characters = (old.characters, new.characters)
     positions = (range(_num_characters(source)), range(_num_characters(target)))
-    separate = source["params/classifier/dense/bias"].ndim == 2
-    kinds = [
-        (CHARACTER_AXES, (old.characters, new.characters)),
-        (POSITION_AXES, positions),
-        ({"classifier": (0,)} if separate else {}, positions),
-    ]
     result = {}
     for path in source.keys() & target.keys():
-        moves = {
-            axis % target[path].ndim: change
-            for patterns, change in kinds
-            for pattern, axes in patterns.items()
-            if _covers(pattern, path)
-            for axis in axes
-        }
+        named = _named_axes(path, source)
+        moves = dict.fromkeys(named[0], characters) | dict.fromkeys(named[1], positions)
         result[path] = _transplant(source[path], target[path], moves)
     return _checked(result, target)
+
+
+def _named_axes(path: str, flat: Flat) -> tuple[list[int], list[int]]:
+    """An array's axes of characters, and of positions, by which separate classifiers are stacked."""
+    separate = flat["params/classifier/dense/bias"].ndim == 2
+    kinds = CHARACTER_AXES, POSITION_AXES | ({"classifier": (0,)} if separate else {})
+    characters, positions = (
+        [
+            axis % flat[path].ndim
+            for pattern, axes in kind.items()
+            if _covers(pattern, path)
+            for axis in axes
+        ]
+        for kind in kinds
+    )
+    return characters, positions
 
 
 def _transplant(
@@ -133,11 +139,11 @@ def swap_backbone(variables: Variables, fresh: Variables) -> Variables:
 
 
 def widen(variables: Variables, fresh: Variables) -> Variables:
-    """Moves a network to a whole multiple of its width, computing the same function (Net2Net).
+    """Moves a network to a greater width, computing the same function.
 
     Every channel becomes several copies, and what reads them divides its weights among them
-    (Chen et al. 2016). On top, the readers take from `fresh` what cancels out over the copies, so
-    that training sets these apart.
+    (Net2Net, Chen et al. 2016). On top, the readers take from `fresh` what cancels out over the
+    copies, so that training sets these apart.
 
         fresh = HPANet(width=0.5).init(key, images)
         variables = weights.widen(variables, fresh)  # of HPANet(width=0.25)
@@ -147,27 +153,50 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
       fresh: of the same network, wider, new.
 
     Raises:
-      ValueError: sizes are no whole multiples, or the networks differ in more than the width; all
-        mismatches are listed.
+      ValueError: the network's parts do not grow alike, as they do by a whole multiple; or the
+        networks differ in more than the width, and all mismatches are listed.
     """
     source, target = _flatten(variables), _flatten(fresh)
-    both = source.keys() & target.keys()
-    return _checked({path: _widen(source[path], np.asarray(target[path])) for path in both}, target)
+    # The fusion reads three parts side by side: only if all grow alike does each meet its own rows.
+    parts = ("backbone/spatial_path3/conv/kernel", -1), ("semantic_network/fusion_conv/kernel", -2)
+    growths = [
+        target[f"params/{path}"].shape[axis] / source[f"params/{path}"].shape[axis]
+        for path, axis in parts
+    ]
+    if growths[0] != growths[1]:
+        raise ValueError(
+            f"the spatial path grows by {growths[0]:.2f} and all features by {growths[1]:.2f}: "
+            "take a whole multiple of the width"
+        )
+    result = {
+        path: _widen(source[path], np.asarray(target[path]), sum(_named_axes(path, source), []))
+        for path in source.keys() & target.keys()
+    }
+    return _checked(result, target)
 
 
-def _widen(array: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-    """`array` with its channels repeated to the shape of `fresh`; as it is where that fails."""
-    if array.ndim != fresh.ndim or any(np.remainder(fresh.shape, array.shape)):
+def _widen(array: np.ndarray, fresh: np.ndarray, fixed: Sequence[int]) -> np.ndarray:
+    """`array` with its channels repeated to the shape of `fresh`, but for the `fixed` axes.
+
+    Where that is impossible, it is returned as it is.
+    """
+    if (
+        array.ndim != fresh.ndim
+        or any(np.less(fresh.shape, array.shape))
+        or any(array.shape[axis] != fresh.shape[axis] for axis in fixed)
+    ):
         return array
-    copies = [wide // narrow for wide, narrow in zip(fresh.shape, array.shape, strict=True)]
-    for axis, count in enumerate(copies):
-        array = np.repeat(array, count, axis)
-    if array.ndim < 2 or copies[-2] == 1:  # nothing is read from copies
-        return array
-    *rest, channels, outputs = array.shape
-    grouped = fresh.reshape(*rest, -1, copies[-2], outputs)
-    cancelling = grouped - grouped.mean(axis=-2, keepdims=True)
-    return array / copies[-2] + cancelling.reshape(array.shape)
+    origins = [
+        np.arange(wide) * narrow // wide
+        for narrow, wide in zip(array.shape, fresh.shape, strict=True)
+    ]
+    copied = np.asarray(array)[np.ix_(*origins)]
+    if array.ndim < 2 or array.shape[-2] == fresh.shape[-2]:
+        return copied
+    # A kernel that reads copies, along its axis of inputs.
+    starts, counts = np.unique(origins[-2], return_index=True, return_counts=True)[1:]
+    means = np.add.reduceat(fresh, starts, axis=-2) / counts[:, None]
+    return copied / counts[origins[-2], None] + fresh - means.take(origins[-2], axis=-2)
 
 
 def graft(target: Variables, source: Variables, path: str) -> Variables:
@@ -274,8 +303,9 @@ def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
     """
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
-        name = "/".join((*context.module.path, "mean"))
-        if isinstance(context.module, layers.BatchNorm) and any(_matches(p, name) for p in patterns):
+        module = context.module
+        name = "/".join((*module.path, "mean"))
+        if isinstance(module, layers.BatchNorm) and any(_matches(p, name) for p in patterns):
             kwargs = kwargs | {"use_running_average": True}
         return call(*args, **kwargs)
 

@@ -130,10 +130,23 @@ def test_a_backbone_is_grafted(config, reader, tmp_path):
     )
 
 
+def test_training_goes_on_from_a_narrower_reader(config, reader, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.init.checkpoint, other.model.width = str(reader[0]), 0.25
+    other.num_steps, other.optimizer.learning_rate = 1, 0.0
+    state = train.train_and_evaluate(other, tmp_path)
+    wide, narrow = (
+        tree["params"]["backbone"]["context_path"]["conv1"]["kernel"]
+        for tree in (jax.device_get(state.variables), reader[1])
+    )
+    np.testing.assert_array_equal(wide, np.repeat(narrow, 2, axis=-1))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("model.width", 0.25, "of another network: --config.model.width=0.125"),
+        ("model.width", 0.0625, "of another network: --config.model.width=0.125"),
+        ("model.width", 0.1875, "take a whole multiple of the width"),
         ("freeze", ("bakcbone",), "freeze 'bakcbone': covers nothing"),
         ("init.checkpoint", "/nowhere", "/nowhere: no such run or file"),
     ],

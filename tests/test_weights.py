@@ -88,6 +88,27 @@ def test_adapt_moves_separate_classifiers_with_their_positions():
     np.testing.assert_array_equal(kernels[1], kernels[0][:4])
 
 
+@pytest.mark.parametrize("classifier", ["shared", "separate"])
+def test_widen_reads_the_same_with_copies_that_learn_apart(classifier):
+    network = {"classifier": classifier, "void": True}
+    old, fresh = random_variables(0, **network), random_variables(1, **network, width=0.25)
+    new = weights.widen(old, fresh)
+    before = compiled(**network)(old, IMAGES)
+    after = compiled(**network, width=0.25)(new, IMAGES)
+    for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert np.abs(before.logits).max() > 0.1
+    first, second = (
+        new["params"]["backbone"]["context_path"]["layer1_0"]["conv2"]["kernel"][:, :, i::2]
+        for i in (0, 1)
+    )
+    assert np.abs(first - second).min() > 0  # what reads the copies of a channel tells them apart
+    with pytest.raises(ValueError, match="whole multiple of the width"):
+        weights.widen(old, random_variables(1, **network, width=0.1875))
+    with pytest.raises(ValueError, match="do not fit"):
+        weights.widen(old, random_variables(1, **network | {"num_characters": 7}, width=0.25))
+
+
 def test_adapt_lists_all_mismatches():
     with pytest.raises(ValueError, match="do not fit") as caught:
         weights.adapt(random_variables(0), random_variables(1, width=0.25), TAIWAN, TAIWAN)
