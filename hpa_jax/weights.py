@@ -76,7 +76,7 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
 
 
 def _named_axes(path: str, flat: Flat) -> tuple[list[int], list[int]]:
-    """An array's axes of characters, and of positions (separate classifiers are stacked by them)."""
+    """An array's axes of characters, and those of positions (separate classifiers are stacked)."""
     separate = flat["params/classifier/dense/bias"].ndim == 2
     kinds = CHARACTER_AXES, POSITION_AXES | ({"classifier": (0,)} if separate else {})
     characters, positions = (
