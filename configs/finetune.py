@@ -4,8 +4,8 @@
         --config.init.checkpoint=runs/synthetic
 
 The argument is the country: greece, china or taiwan. Characters that the old charset shares with
-the new one keep what they learned; the ResNet keeps all it learned and stays as it is. Of a network
-of another size than the paper's, training says which `--config.model.…` flags to add.
+the new one keep what they learned; the ResNet keeps all it learned and stays as it is. For a network
+narrower than the paper's, add its `--config.model.width`, or it is widened.
 """
 
 import ml_collections

@@ -1,16 +1,20 @@
-"""The shipped reader 'cn': a small network that reads photographs of Chinese plates.
+"""The shipped readers 'cn_small' and 'cn': networks that read photographs of Chinese plates.
 
-It goes on from the reader 'tw', whose letters and digits it knows, on batches of which three
-tenths are real plates and the others rendered: only these show all provinces, two rows and green
-plates. Some two hours on two CPU cores.
+They see batches of which three tenths are real plates and the others rendered: only these show all
+provinces, two rows and green plates. The small one goes on from the reader 'tw', whose letters and
+digits it knows; the wide one, of twice its channels, goes on from the small one (Net2Net). Two
+hours on two CPU cores, and one hour more for the wide one.
 
 1. Prepare real plates, once: a folder with a labels.csv (hpa_jax/data/folder.py).
     python -m hpa_jax.main --config=configs/reader_cn.py --mode=prepare --config.data.root=FOLDER
 2. Train, with a folder of glyph images for the characters of China (README, "Rendered plates"):
     python -m hpa_jax.main --config=configs/reader_cn.py --workdir=runs/reader_cn \
         --config.data.fonts="('GLYPHS',)"
-   From a paper-size network (`configs/synthetic.py`, which needs a GPU), add
-   --config.init.checkpoint=runs/synthetic --config.model.width=1.0 --config.image_size="(50,160)".
+    python -m hpa_jax.main --config=configs/reader_cn.py:wide --workdir=runs/reader_cn_wide \
+        --config.data.fonts="('GLYPHS',)"
+   On a GPU, `--config.model.width=1.0` in the second makes it the paper's network. From a network
+   of the paper's size (`configs/synthetic.py`), add --config.init.checkpoint=runs/synthetic
+   --config.model.width=1.0 --config.image_size="(50,160)" to the first, and leave the second out.
 """
 
 import ml_collections
@@ -18,7 +22,9 @@ import ml_collections
 from configs import files
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config(size: str = "small") -> ml_collections.ConfigDict:
+    if size not in ("small", "wide"):
+        raise ValueError(f"size {size!r}: must be small or wide")
     c = files.base("folder", "resnet18", init="runs/reader_tw")
     c.charset = "china"
     c.num_characters = 8
@@ -35,4 +41,11 @@ def get_config() -> ml_collections.ConfigDict:
     c.num_steps = 29_000
     c.eval_every = 2_000
     c.data.test = ml_collections.ConfigDict()  # none chooses the checkpoint: `hpa_jax.assess` tests
+    if size == "wide":
+        c.init.checkpoint = "runs/reader_cn"
+        c.model.width = 0.5
+        c.ema = 0.998
+        c.optimizer.warmup_steps = 100
+        c.num_steps = 4_000
+        c.eval_every = 250
     return c

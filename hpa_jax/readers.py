@@ -17,6 +17,11 @@ def shipped() -> list[str]:
     return sorted(file.stem for file in SHIPPED.glob("*.npz"))
 
 
+def shipped_best() -> list[str]:
+    """Of the shipped readers, the best of each country: those that are not called `…_small`."""
+    return [name for name in shipped() if not name.endswith("_small")]
+
+
 def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Variables and metadata of a reader.
 

@@ -261,7 +261,7 @@ def _main(argv: Sequence[str]) -> int:
     if len(argv) < 2:
         raise app.UsageError("name at least one image file or folder")
     try:
-        paths = _CHECKPOINT.value or readers.shipped()
+        paths = _CHECKPOINT.value or readers.shipped_best()
         if not paths:
             raise ValueError("no reader is installed with the package: name one with --checkpoint")
         recognizers = [load_recognizer(path) for path in paths]
@@ -293,7 +293,7 @@ if __name__ == "__main__":
         "checkpoint",
         None,
         "a shipped reader's name, a .npz or the --workdir of a training run; of several, each "
-        "plate's most confident reading is taken; all shipped readers, if not given",
+        "plate's most confident reading is taken; each country's best, if not given",
     )
     _LIST = flags.DEFINE_bool("list", False, "prints the shipped readers")
     _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json", "csv"], "one line a plate")
