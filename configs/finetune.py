@@ -4,8 +4,8 @@
         --config.init.checkpoint=runs/synthetic
 
 The argument is the country: greece, china or taiwan. Characters that the old charset shares with
-the new one keep what they learned; the ResNet keeps all it learned and stays as it is. For a network
-narrower than the paper's, add its `--config.model.width`, or it is widened.
+the new one keep what they learned; the ResNet keeps all it learned and stays as it is. A network
+narrower than the paper's is widened, unless its `--config.model.width` is given.
 """
 
 import ml_collections
