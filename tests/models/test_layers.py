@@ -9,9 +9,11 @@ import pytest
 from hpa_jax.models import layers
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])  # two ways to compute the same
 @pytest.mark.parametrize("shape", [(6, 5, 7, 3), (6, 3)])
-def test_batch_norm_is_that_of_flax(shape):
+def test_batch_norm_is_that_of_flax(shape, backend, monkeypatch):
     """Values, gradients and running statistics, in training as in reading."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     rng = np.random.default_rng(0)
     x, weights = rng.normal(3, 2, (2, *shape)).astype(np.float32)
     ours = layers.BatchNorm(jnp.float32)
