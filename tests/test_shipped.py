@@ -29,6 +29,12 @@ def test_they_are_small_and_described():
         assert "plates" in metadata["about"]
 
 
+def test_reading_takes_the_best_of_each_country():
+    assert readers.shipped_best() == ["cn", "tw"]
+    sizes = [readers.load(name)[1]["network"]["width"] for name in ("cn", "cn_small")]
+    assert sizes[0] > sizes[1]
+
+
 @pytest.fixture(scope="module")
 def plates():
     """Rendered plates, clean ones, with their texts."""
