@@ -52,9 +52,10 @@ class ModulatedConv(nn.Module):
             patches_TBHWC.reshape(taps, -1, shape[2]), kernel.reshape(taps, *shape[2:])
         )
         if map_BHW is None:
-            return products_TNO.sum(axis=0).reshape(*size, -1) + bias
-        weights_NT = self._patches(map_BHW).reshape(taps, -1).T
-        y = jnp.matmul(weights_NT[:, None], products_TNO.swapaxes(0, 1))
+            y = products_TNO.sum(axis=0)
+        else:
+            weights_NT = self._patches(map_BHW).reshape(taps, -1).T
+            y = jnp.matmul(weights_NT[:, None], products_TNO.swapaxes(0, 1))
         return layers.add_channels(y.reshape(*size, -1), bias)
 
     def _patches(self, x: jax.Array) -> jax.Array:
