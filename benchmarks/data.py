@@ -18,7 +18,7 @@ import jax
 from absl import app, flags
 
 from benchmarks import report
-from hpa_jax import command, optimizer, train
+from hpa_jax import command, optimizer, train, train_state
 from hpa_jax.charset import CHINA, Charset
 from hpa_jax.data import folder, images, pipeline, prepare
 from hpa_jax.data.plate import OnBad, Plate, stop
@@ -99,12 +99,12 @@ def time_feeding(prepared: pathlib.Path, charset: Charset, workers: int) -> dict
     return figures | {"share of a fed step spent waiting": waited / taken}
 
 
-def _small_step(charset: Charset) -> tuple[Callable, train.TrainState]:
+def _small_step(charset: Charset) -> tuple[Callable, train_state.TrainState]:
     model = HPANet(
         width=SMALL["width"], num_characters=CHARACTERS, num_classes=len(charset), void=True
     )
     tx = optimizer.make_rmsprop(1e-4)
-    init = jax.jit(train.make_init(model, tx, SMALL["image_size"]))
+    init = jax.jit(train_state.make_init(model, tx, SMALL["image_size"]))
     state = init(jax.random.key(0, impl="rbg"))
     return train.make_train_step(model, tx, lambda key, fed: fed, 0.0, 0.0), state
 

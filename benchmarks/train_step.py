@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import networks, report, timing, torch_training
-from hpa_jax import command, optimizer, train
+from hpa_jax import command, optimizer, train, train_state
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import augment, styles, synthetic
 
@@ -101,11 +101,11 @@ def make_render(image_size: tuple[int, int], batch_size: int) -> Callable[[jax.A
 
 def make_jax_step(
     pair: networks.Pair, make_batch: Callable[[jax.Array, Batch], Batch]
-) -> tuple[Callable, train.TrainState]:
+) -> tuple[Callable, train_state.TrainState]:
     """This package's jitted step, and the state before it."""
     tx = optimizer.make_rmsprop(LEARNING_RATE)
     variables = jax.tree.map(jnp.array, pair.variables)  # a copy, for the step donates its state
-    state = train.TrainState(jnp.int32(0), variables, tx.init(variables["params"]))
+    state = train_state.TrainState(jnp.int32(0), variables, tx.init(variables["params"]))
     return train.make_train_step(pair.model, tx, make_batch, 1.0, 1.0), state
 
 

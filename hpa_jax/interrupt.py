@@ -16,7 +16,8 @@ class Interrupted(Exception):
 def catch_interrupts() -> Iterator[Callable[[int], bool]]:
     """Yields `interrupted(step)`, true once a stop was asked for; a second Ctrl-C stops at once.
 
-    On several processes all of them agree on the step, through JAX's preemption service.
+    On several processes all of them agree on the step, through JAX's preemption service, which
+    hears SIGTERM alone: there Ctrl-C stops at once.
     """
     if jax.process_count() > 1:
         yield multihost_utils.reached_preemption_sync_point

@@ -1,47 +1,26 @@
 """Training, top to bottom: network, data, state, checkpoints, loop."""
 
 import contextlib
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.struct
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from hpa_jax import checkpoint, inputs, losses, machine, optimizer, readers, weights
-from hpa_jax.charset import Charset, find_charset
+from hpa_jax import checkpoint, inputs, losses, machine, optimizer, weights
+from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step
 from hpa_jax.interrupt import Interrupted, catch_interrupts
 from hpa_jax.metrics import MetricWriter
 from hpa_jax.models.hpa import HPANet
+from hpa_jax.train_state import TrainState, make_init, resumable, resume, start_from
 
 Batch = dict[str, jax.Array]
-
-
-@flax.struct.dataclass
-class TrainState:
-    """All that changes from step to step; a checkpoint's step is `step`.
-
-    With `config.ema`, `averaged` is the moving average of `variables`: what is evaluated, and what
-    a checkpoint gives to readers.
-    """
-
-    step: jax.Array
-    variables: dict[str, Any]  # {'params': …, 'batch_stats': …}
-    optimizer: optax.OptState
-    averaged: dict[str, Any] | None = None
-
-    @property
-    def readable(self) -> dict[str, Any]:
-        """The variables to read with."""
-        return self.variables if self.averaged is None else self.averaged
 
 
 def train_and_evaluate(
@@ -82,8 +61,6 @@ def train_and_evaluate(
     elif config.init.checkpoint or config.init.backbone:
         state = start_from(state, config.init.checkpoint, config.init.backbone, metadata)
     first_step = int(state.step)
-    if jax.process_index() == 0:  # only now: a refused command leaves a run as it was
-        (workdir / "config.json").write_text(config.to_json_best_effort(indent=2), encoding="utf-8")
 
     # --- Steps.
     weights_of_losses = config.loss.semantic, config.loss.position
@@ -92,6 +69,8 @@ def train_and_evaluate(
     )
     eval_step = make_eval_step(model)
     feed = plates.feed(first_step)
+    if jax.process_index() == 0:  # only now: a refused command leaves a run as it was
+        (workdir / "config.json").write_text(config.to_json_best_effort(indent=2), encoding="utf-8")
 
     # --- Loop: step, log, evaluate, save, in this order.
     log = TrainLog(workdir, config, first_step, schedule)
@@ -106,7 +85,7 @@ def train_and_evaluate(
             with jax.transfer_guard("disallow"):
                 state, metrics = train_step(state, train_key, fed)
             log.add(step, metrics)
-            stop = interrupted(step)
+            stop = interrupted(step) and step < config.num_steps
             if stop or step % config.eval_every == 0 or step == config.num_steps:
                 log.flush()  # before a broken state can be saved over a good one
                 accuracy = None if stop else evaluate_all(plates, eval_step, state, step, log)
@@ -129,7 +108,7 @@ def _check(config: ml_collections.ConfigDict) -> None:
     """
     if config.model.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"model.dtype {config.model.dtype!r}: must be 'float32' or 'bfloat16'")
-    for name in ("batch_size", "log_every", "eval_every"):
+    for name in ("batch_size", "log_every", "eval_every", "keep_checkpoints"):
         if config[name] < 1:
             raise ValueError(f"{name} {config[name]}: must be at least 1")
     if config.batch_size % jax.device_count():
@@ -245,22 +224,6 @@ def make_optimizer(
     return schedule, weights.freeze(tx, config.freeze) if config.freeze else tx
 
 
-def make_init(
-    model: HPANet,
-    tx: optax.GradientTransformation,
-    image_size: tuple[int, int],
-    averaging: bool = False,
-) -> Callable[[jax.Array], TrainState]:
-    """A function from a random key to the state before the first step."""
-
-    def init(key: jax.Array) -> TrainState:
-        variables = model.init(key, jnp.zeros((1, *image_size, 3)))
-        opt_state = tx.init(variables["params"])
-        return TrainState(jnp.int32(0), variables, opt_state, variables if averaging else None)
-
-    return init
-
-
 def make_train_step(
     model: HPANet,
     tx: optax.GradientTransformation,
@@ -304,94 +267,3 @@ def make_train_step(
         return TrainState(state.step + 1, variables, opt_state, averaged), terms
 
     return jax.jit(train_step, donate_argnums=0, compiler_options=machine.compiler_options())
-
-
-def resume(manager: Any, state: TrainState, metadata: dict[str, Any]) -> TrainState:
-    """The state of the latest checkpoint, in the shardings of `state`.
-
-    Raises:
-      ValueError: the checkpoint is of another network, whose differing fields are named, or of
-        another optimiser.
-    """
-    step = manager.latest_step()
-    saved = checkpoint.read_metadata(manager, step)
-    differing = [
-        key
-        for key in ("network", "charset", "image_size")
-        if json.dumps(saved.get(key)) != json.dumps(metadata[key])
-    ]
-    if differing:
-        changes = "; ".join(
-            f"{key}: {saved.get(key)} there, {metadata[key]} here" for key in differing
-        )
-        raise ValueError(
-            f"{manager.directory} holds another network ({changes}): give another --workdir"
-        )
-    try:
-        readable, saved = checkpoint.restore(manager, step, state.readable, resumable(state))
-    except (ValueError, KeyError) as error:
-        raise ValueError(
-            f"{manager.directory} was trained with another optimizer, freeze or ema: give these "
-            "as they were, or another --workdir and this run as --config.init.checkpoint"
-        ) from error
-    step = jax.device_put(np.int32(step), state.step.sharding)
-    if state.averaged is None:
-        return TrainState(step, readable, saved)
-    return TrainState(step, saved["variables"], saved["optimizer"], readable)
-
-
-def resumable(state: TrainState) -> Any:
-    """What a checkpoint holds for training alone."""
-    if state.averaged is None:
-        return state.optimizer
-    return {"optimizer": state.optimizer, "variables": state.variables}
-
-
-def start_from(
-    state: TrainState, reader: str, backbone: str, metadata: dict[str, Any]
-) -> TrainState:
-    """The first state with the weights of other runs, in the shardings of `state`.
-
-    Args:
-      state: of the new network, just initialised.
-      reader: a run, or a shipped reader's name, to go on from, also with another charset, Cp or
-        void, or narrower (by a whole multiple); or "".
-      backbone: a run or converted ResNet whose `backbone/context_path` is taken; or "".
-      metadata: of the new network.
-
-    Raises:
-      OSError, ValueError: a checkpoint is missing or damaged, or does not fit; all that differs
-        is named.
-    """
-    variables = jax.device_get(state.variables)
-    if reader:
-        trained, theirs = readers.load(reader)
-        trained, theirs = _widened(trained, theirs, metadata)
-        fixed = ("backbone", "width", "classifier", "attention", "grey")
-        flags = [
-            f"--config.model.{name}={theirs['network'][name]}"
-            for name in fixed
-            if theirs["network"][name] != metadata["network"][name]
-        ]
-        if flags:
-            raise ValueError(f"init.checkpoint {reader}: is of another network: {' '.join(flags)}")
-        charsets = Charset(theirs["charset"]), Charset(metadata["charset"])
-        variables = weights.adapt(trained, variables, *charsets)
-    if backbone:
-        imagenet, _ = checkpoint.load(backbone)
-        variables = weights.graft(variables, imagenet, "backbone/context_path")
-    variables = jax.device_put(variables, jax.tree.map(lambda x: x.sharding, state.variables))
-    averaged = None if state.averaged is None else jax.tree.map(jnp.copy, variables)
-    return state.replace(variables=variables, averaged=averaged)
-
-
-def _widened(
-    variables: dict[str, Any], theirs: dict[str, Any], ours: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A reader and its metadata, widened to the width of `ours` where that is greater."""
-    if ours["network"]["width"] <= theirs["network"]["width"]:
-        return variables, theirs
-    network = theirs["network"] | {"width": ours["network"]["width"]}
-    init = jax.jit(HPANet(**network).init)
-    fresh = init(jax.random.key(0, impl="rbg"), jnp.zeros((1, *theirs["image_size"], 3)))
-    return weights.widen(variables, fresh), theirs | {"network": network}

@@ -130,11 +130,12 @@ def test_a_backbone_is_grafted(config, reader, tmp_path):
     )
 
 
-def test_training_goes_on_from_a_narrower_reader(config, reader, tmp_path):
+def test_training_goes_on_from_a_narrower_reader(config, reader, tmp_path, capsys):
     other = config.copy_and_resolve_references()
     other.init.checkpoint, other.model.width = str(reader[0]), 0.25
     other.num_steps, other.optimizer.learning_rate = 1, 0.0
     state = train.train_and_evaluate(other, tmp_path)
+    assert f"{reader[0]}: widened to 0.25 of the paper's channels" in capsys.readouterr().out
     wide, narrow = (
         tree["params"]["backbone"]["context_path"]["conv1"]["kernel"]
         for tree in (jax.device_get(state.variables), reader[1])

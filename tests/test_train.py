@@ -133,8 +133,8 @@ def test_batch_must_divide_by_devices(config, tmp_path):
         train.train_and_evaluate(other, tmp_path)
 
 
-@pytest.mark.parametrize("field", ["batch_size", "log_every", "eval_every"])
-def test_nothing_happens_every_zero_steps(config, tmp_path, field):
+@pytest.mark.parametrize("field", ["batch_size", "log_every", "eval_every", "keep_checkpoints"])
+def test_what_must_not_be_zero(config, tmp_path, field):
     other = config.copy_and_resolve_references()
     other[field] = 0
     with pytest.raises(ValueError, match=f"{field} 0: must be at least 1"):

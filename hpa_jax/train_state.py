@@ -1,0 +1,142 @@
+"""The state of training, and where a first one comes from: a checkpoint, or other runs' weights."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from hpa_jax import checkpoint, readers, weights
+from hpa_jax.charset import Charset
+from hpa_jax.models.hpa import HPANet
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that changes from step to step; a checkpoint's step is `step`.
+
+    With `config.ema`, `averaged` is the moving average of `variables`: what is evaluated, and what
+    a checkpoint gives to readers.
+    """
+
+    step: jax.Array
+    variables: dict[str, Any]  # {'params': …, 'batch_stats': …}
+    optimizer: optax.OptState
+    averaged: dict[str, Any] | None = None
+
+    @property
+    def readable(self) -> dict[str, Any]:
+        """The variables to read with."""
+        return self.variables if self.averaged is None else self.averaged
+
+
+def make_init(
+    model: HPANet,
+    tx: optax.GradientTransformation,
+    image_size: tuple[int, int],
+    averaging: bool = False,
+) -> Callable[[jax.Array], TrainState]:
+    """A function from a random key to the state before the first step."""
+
+    def init(key: jax.Array) -> TrainState:
+        variables = model.init(key, jnp.zeros((1, *image_size, 3)))
+        opt_state = tx.init(variables["params"])
+        return TrainState(jnp.int32(0), variables, opt_state, variables if averaging else None)
+
+    return init
+
+
+def resume(manager: Any, state: TrainState, metadata: dict[str, Any]) -> TrainState:
+    """The state of the latest checkpoint, in the shardings of `state`.
+
+    Raises:
+      ValueError: the checkpoint is of another network, whose differing fields are named, or of
+        another optimiser.
+    """
+    step = manager.latest_step()
+    saved = checkpoint.read_metadata(manager, step)
+    differing = [
+        key
+        for key in ("network", "charset", "image_size")
+        if json.dumps(saved.get(key)) != json.dumps(metadata[key])
+    ]
+    if differing:
+        changes = "; ".join(
+            f"{key}: {saved.get(key)} there, {metadata[key]} here" for key in differing
+        )
+        raise ValueError(
+            f"{manager.directory} holds another network ({changes}): give another --workdir"
+        )
+    try:
+        readable, saved = checkpoint.restore(manager, step, state.readable, resumable(state))
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{manager.directory} was trained with another optimizer, freeze or ema: give these "
+            "as they were, or another --workdir and this run as --config.init.checkpoint"
+        ) from error
+    step = jax.device_put(np.int32(step), state.step.sharding)
+    if state.averaged is None:
+        return TrainState(step, readable, saved)
+    return TrainState(step, saved["variables"], saved["optimizer"], readable)
+
+
+def resumable(state: TrainState) -> Any:
+    """What a checkpoint holds for training alone."""
+    if state.averaged is None:
+        return state.optimizer
+    return {"optimizer": state.optimizer, "variables": state.variables}
+
+
+def start_from(
+    state: TrainState, reader: str, backbone: str, metadata: dict[str, Any]
+) -> TrainState:
+    """The first state with the weights of other runs, in the shardings of `state`.
+
+    Args:
+      state: of the new network, just initialised.
+      reader: a run, or a shipped reader's name, to go on from, also with another charset, Cp or
+        void, or narrower (by a whole multiple); or "".
+      backbone: a run or converted ResNet whose `backbone/context_path` is taken; or "".
+      metadata: of the new network.
+
+    Raises:
+      OSError, ValueError: a checkpoint is missing or damaged, or does not fit; all that differs
+        is named.
+    """
+    variables = jax.device_get(state.variables)
+    if reader:
+        trained, theirs = readers.load(reader)
+        if theirs["network"]["width"] < metadata["network"]["width"]:
+            trained, theirs = _widened(trained, theirs, metadata["network"]["width"])
+            if jax.process_index() == 0:
+                print(f"{reader}: widened to {theirs['network']['width']} of the paper's channels")
+        fixed = ("backbone", "width", "classifier", "attention", "grey")
+        flags = [
+            f"--config.model.{name}={theirs['network'][name]}"
+            for name in fixed
+            if theirs["network"][name] != metadata["network"][name]
+        ]
+        if flags:
+            raise ValueError(f"init.checkpoint {reader}: is of another network: {' '.join(flags)}")
+        charsets = Charset(theirs["charset"]), Charset(metadata["charset"])
+        variables = weights.adapt(trained, variables, *charsets)
+    if backbone:
+        imagenet, _ = checkpoint.load(backbone)
+        variables = weights.graft(variables, imagenet, "backbone/context_path")
+    variables = jax.device_put(variables, jax.tree.map(lambda x: x.sharding, state.variables))
+    averaged = None if state.averaged is None else jax.tree.map(jnp.copy, variables)
+    return state.replace(variables=variables, averaged=averaged)
+
+
+def _widened(
+    variables: dict[str, Any], metadata: dict[str, Any], width: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A reader and its metadata at a greater width."""
+    network = metadata["network"] | {"width": width}
+    init = jax.jit(HPANet(**network).init)
+    fresh = init(jax.random.key(0, impl="rbg"), jnp.zeros((1, *metadata["image_size"], 3)))
+    return weights.widen(variables, fresh), metadata | {"network": network}
