@@ -26,6 +26,7 @@ from hpa_jax import checkpoint, command, readers, recognize, runtime, weights
 from hpa_jax.models.hpa import HPANet
 
 EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # that a format needs
+BATCH = 64  # plates that are compared at once
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a StableHLO file runs on
 Outputs = dict[str, np.ndarray]
 
@@ -116,20 +117,25 @@ def check(
       ValueError: class ids differ on a plate that the network reads with a confidence of `doubt` or
         more, or its confidences or maps differ by more than `tolerance`; or there is no such plate.
     """
-    outputs = run(images)
-    expected = jax.jit(_make_function(reader, "maps" in outputs))(images)
-    sure = np.asarray(expected["confidences"]).prod(axis=-1) >= doubt
-    if not sure.any():
+    network = jax.jit(_make_function(reader, reader.model.attention))
+    compared = 0
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        outputs, expected = run(batch), network(batch)
+        sure = np.asarray(expected["confidences"]).prod(axis=-1) >= doubt
+        compared += sure.sum()
+        for name, value in outputs.items():
+            error = np.abs(np.asarray(value, np.float32) - expected[name])[sure].max(initial=0)
+            if not error <= (0 if name == "ids" else tolerance):
+                raise ValueError(
+                    f"the exported {name} differ from the network's by up to {error:.2g}: "
+                    "nothing kept"
+                )
+    if not compared:
         raise ValueError(
             f"the network reads none of {len(images)} images with a confidence of {doubt} or more, "
             "so nothing can be compared and nothing is kept: name some PLATES that it reads well"
         )
-    for name, value in outputs.items():
-        error = np.abs(np.asarray(value, np.float32) - expected[name])[sure].max(initial=0)
-        if not error <= (0 if name == "ids" else tolerance):
-            raise ValueError(
-                f"the exported {name} differ from the network's by up to {error:.2g}: nothing kept"
-            )
 
 
 def export(
@@ -156,7 +162,13 @@ def export(
       OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
       ModuleNotFoundError: a library that the style needs is not installed.
     """
+    if style == "npz" and maps:
+        raise ValueError("maps are for stablehlo and onnx: a reader from an .npz gives them anyway")
+    if style != "npz" and about:
+        raise ValueError("about is a line in an .npz alone")
     variables, metadata = readers.load(path)
+    if style == "onnx":  # which computes in float32 whatever the reader does
+        metadata = metadata | {"network": metadata["network"] | {"dtype": "float32"}}
     reader = recognize.make_recognizer(weights.soften(variables, temperature), metadata, "xla")
     if maps and not reader.model.attention:
         raise ValueError(f"{path} has no attention, so there are no maps to export")
@@ -185,9 +197,9 @@ def _main(argv: Sequence[str]) -> int:
             f"error: {to.parent} is no folder: say with --to where the file goes", file=sys.stderr
         )
         return 2
-    plates = list(recognize.find_images(argv[1:]))
     options = _TEMPERATURE.value, _ABOUT.value
     try:
+        plates = [image for path in argv[1:] for image in recognize.find_images(path)]
         export(_CHECKPOINT.value, _FORMAT.value, to, _MAPS.value, plates, *options)
     except ModuleNotFoundError as error:
         hint = (

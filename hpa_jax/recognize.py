@@ -11,6 +11,7 @@ import json
 import pathlib
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from hpa_jax.models.hpa import HPANet
 from hpa_jax.runtime import make_forward
 
 ImageLike = str | pathlib.Path | Image.Image | np.ndarray
+_LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
 Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
 
 
@@ -38,7 +40,8 @@ class Reading:
       text: the characters in reading order, voids dropped.
       confidence: probability of the whole plate, voids included, in [0, 1]; 0 if nothing was read.
       characters: each character of `text` with its probability.
-      maps: len(text)×h×w float32, each character's HPA map, if asked for.
+      maps: len(text)×h×w float32, each character's HPA map, if asked for and if the network has
+        attention.
     """
 
     text: str
@@ -190,7 +193,8 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
         array is not an image.
     """
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        shaped = image.ndim in (2, 3) and image.shape[2:] in ((), (3,)) and image.size
+        if image.dtype != np.uint8 or not shaped:
             raise ValueError(
                 f"array of shape {image.shape} and type {image.dtype}: must be H×W×3 or H×W uint8"
             )
@@ -200,20 +204,33 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     try:
         if isinstance(image, Image.Image):
-            upright = ImageOps.exif_transpose(image)  # `open_rgb` did so already
+            with _LOADING:
+                upright = ImageOps.exif_transpose(image)  # `open_rgb` did so already
+                upright.load()
         resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
     except OSError as error:  # of an opened file that is decoded only now
-        raise DataError(getattr(image, "filename", "image"), f"is damaged: {error}") from error
+        name = getattr(image, "filename", "") or "image"
+        raise DataError(name, f"is damaged: {error}") from error
     return np.asarray(resized)
 
 
-def find_images(paths: Sequence[str]) -> Iterator[pathlib.Path]:
-    """Files as they are given, and the images below folders in the order of their names."""
-    for path in map(pathlib.Path, paths):
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES)
-        else:
-            yield path
+def find_images(path: str | pathlib.Path) -> list[pathlib.Path]:
+    """A file as it is given, or the images below a folder, hidden ones left out, by their names.
+
+    Raises:
+      DataError: there is no image below the folder.
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        return [path]
+    found = sorted(
+        p
+        for p in path.rglob("*")
+        if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and not p.is_dir()
+    )
+    if not found:
+        raise DataError(path, "is a folder without images")
+    return found
 
 
 def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
@@ -234,12 +251,6 @@ def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
 def _write_row(*fields: object) -> None:
     # A text stream ends lines in the system's way itself.
     csv.writer(sys.stdout, lineterminator="\n").writerow(fields)
-
-
-def _draw_maps(count: int, file: pathlib.Path, reading: Reading, size: tuple[int, int]) -> None:
-    # Numbered, for files of one name in two folders.
-    path = pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png"
-    picture.maps_row(to_pixels(file, size), reading).save(path)
 
 
 def list_shipped() -> None:
@@ -272,9 +283,15 @@ def _main(argv: Sequence[str]) -> int:
         return 2
     if _FORMAT.value == "csv":
         _write_row("file", "text", "confidence")
-    count, failed, (files, plates) = 0, 0, itertools.tee(find_images(argv[1:]))
+    failed, files = 0, []
+    for path in argv[1:]:
+        try:
+            files += find_images(path)
+        except ValueError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr)
     options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
-    results = read_with_all(recognizers, plates, **options)
+    results = read_with_all(recognizers, files, **options)
     for count, (file, reading) in enumerate(zip(files, results, strict=True), start=1):
         if isinstance(reading, ValueError):
             failed += 1
@@ -282,10 +299,10 @@ def _main(argv: Sequence[str]) -> int:
             continue
         _write(file, reading, _FORMAT.value)
         if _MAPS.value:
-            _draw_maps(count, file, reading, recognizers[0].image_size)
-    if not count:
-        print(f"error: no images below {', '.join(argv[1:])}", file=sys.stderr)
-    return 1 if failed or not count else 0
+            # Numbered, for files of one name in two folders.
+            drawn = picture.maps_row(to_pixels(file, recognizers[0].image_size), reading)
+            drawn.save(pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

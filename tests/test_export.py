@@ -67,6 +67,29 @@ def test_jax_alone_reads_with_the_file(run, file, tmp_path):
     assert shapes == [[5, 3], [5, 3], [5, 4, 10, 3]]  # confidences, ids, maps
 
 
+def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):
+    variables, metadata = checkpoint.load_reader(run)
+    half = metadata | {"network": metadata["network"] | {"dtype": "bfloat16"}}
+    manager = checkpoint.open_manager(tmp_path)
+    checkpoint.save(manager, 1, variables, None, half)
+    manager.close()
+    export.export(tmp_path, "onnx", tmp_path / "half.onnx", plates=smooth_images(70, (25, 80)))
+    export.export(run, "onnx", tmp_path / "single.onnx")
+    images = smooth_images(5, (25, 80))
+    files = [(tmp_path / f"{name}.onnx").read_bytes() for name in ("half", "single")]
+    half, single = (export.run_onnx(file)(images) for file in files)
+    np.testing.assert_array_equal(half["confidences"], single["confidences"])
+
+
+@pytest.mark.parametrize(
+    ("style", "options", "says"),
+    [("npz", {"maps": True}, "maps are for"), ("onnx", {"about": "x"}, "about is a line in")],
+)
+def test_what_a_format_has_not_is_refused(run, tmp_path, style, options, says):
+    with pytest.raises(ValueError, match=says):
+        export.export(run, style, tmp_path / "reader", **options)
+
+
 @pytest.mark.parametrize("style", ["stablehlo", "onnx"])
 def test_a_file_that_reads_otherwise_is_not_kept(run, tmp_path, monkeypatch, style):
     runners = {"stablehlo": "run_stablehlo", "onnx": "run_onnx"}

@@ -98,6 +98,20 @@ def test_wrong_images_are_named(reader, tmp_path):
             reader.read([path])
     with pytest.raises(ValueError, match="float64: must be H×W×3 or H×W uint8"):
         reader.read([np.zeros((50, 160, 3))])
+    with pytest.raises(ValueError, match=r"shape \(0, 9, 3\) and type uint8: must be"):
+        reader.read([np.zeros((0, 9, 3), np.uint8)])  # an empty crop
+    Image.new("RGB", (99, 99)).save(tmp_path / "cut.png")
+    cut = io.BytesIO((tmp_path / "cut.png").read_bytes()[:80])
+    with pytest.raises(ValueError, match="^image: is damaged"):
+        reader.read([Image.open(cut)])
+
+
+def test_one_opened_picture_may_come_often(reader, images, tmp_path):
+    large = Image.fromarray(images[0]).resize((1600, 500))
+    for i in range(20):  # Pillow decodes late: threads must not do so to one picture at once
+        large.save(tmp_path / f"{i}.jpg")
+        readings = reader.read([Image.open(tmp_path / f"{i}.jpg")] * 8)
+        assert len(set(readings)) == 1
 
 
 def test_no_checkpoint_is_explained(tmp_path):
@@ -154,4 +168,10 @@ def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert done.returncode == 0
     assert [(row["file"], row["text"]) for row in rows] == [(str(path), expected.text)]
-    assert command(workdir, path).stdout.split("\t")[1] == expected.text
+    (tmp_path / "empty").mkdir()
+    done = command(workdir, tmp_path / "empty", path)
+    assert done.stdout.split("\t")[1] == expected.text
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"error: {tmp_path / 'empty'}: is a folder without images\n",
+    )

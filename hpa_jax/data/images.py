@@ -2,7 +2,6 @@
 
 import io
 import pathlib
-import warnings
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -48,14 +47,12 @@ def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:
     name = _name(source) if name is None else name
     data = load(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused below
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            width, height = image.size
-            if width * height <= MAX_PIXELS:
-                ImageOps.exif_transpose(image, in_place=True)
-                image.load()
-                return to_rgb(image)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        width, height = image.size
+        if width * height <= MAX_PIXELS:
+            ImageOps.exif_transpose(image, in_place=True)
+            image.load()
+            return to_rgb(image)
     except Image.UnidentifiedImageError as error:
         raise DataError(name, f"is not an image ({', '.join(FORMATS)})") from error
     except Image.DecompressionBombError as error:
