@@ -57,9 +57,11 @@ def render_plates(
     Raises:
       ValueError: as `synthetic.make_renderer`, or the reader knows no styles.
     """
-    chosen = [STYLES[name] for name in styles if name in STYLES]
-    if not chosen:
-        raise ValueError("the reader has no plate styles to render: name a folder of photographs")
+    unknown = [name for name in styles if name not in STYLES]
+    if unknown or not styles:
+        problem = f"unknown plate styles {unknown}" if unknown else "no plate styles to render"
+        raise ValueError(f"the reader has {problem}: name a folder of photographs")
+    chosen = [STYLES[name] for name in styles]
     options = {"fonts": fonts, "image_size": image_size}
     render = jax.jit(synthetic.make_renderer(chosen, charset, num_characters, **options))
     plates = []
@@ -200,7 +202,8 @@ def _main(argv: Sequence[str]) -> int:
             split = _SPLIT.value
             plates = [p for p in folder.read(argv[1]) if split in (None, p.split)]
         if not plates:
-            raise ValueError(f"{argv[1]}: has no plates of the split {split!r}")
+            wanted = f" of the split {split!r}" if split else ""
+            raise ValueError(f"{argv[1]}: has no plates{wanted}")
         _report(reader, assess(reader, plates))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

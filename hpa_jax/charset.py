@@ -29,6 +29,8 @@ class Charset:
         repeated = sorted({c for c in self.characters if self.characters.count(c) > 1})
         if repeated:
             raise ValueError(f"charset: characters listed twice: {''.join(repeated)}")
+        if len(self.characters) > 255:
+            raise ValueError(f"charset: has {len(self)} characters, at most 255 fit maps of uint8")
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -68,8 +70,15 @@ CHARSETS = {"taiwan": TAIWAN, "greece": GREECE, "china": CHINA}
 
 
 def find_charset(name: str) -> Charset:
-    """The charset of that name in `CHARSETS`, else one of these very characters."""
-    return CHARSETS.get(name) or Charset(name)
+    """The charset of that name in `CHARSETS`, else one of these very characters.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    try:
+        return CHARSETS.get(name) or Charset(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; the names known are {', '.join(CHARSETS)}") from error
 
 
 def latin(text: str) -> str:

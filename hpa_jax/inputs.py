@@ -69,17 +69,17 @@ def make_inputs(
 
 
 def _rendered_rows(config: ml_collections.ConfigDict) -> int:
-    """How many plates of a training batch are rendered, beside those of files.
+    """How many plates of a training batch are rendered, as many on each device.
 
     Raises:
-      ValueError: `data.rendered` leaves none of a kind, or does not divide among the devices.
+      ValueError: `data.rendered` leaves none of a kind.
     """
     share, devices = config.data.rendered, jax.device_count()
-    rows = round(config.batch_size * share)
-    if share and (not 0 < rows < config.batch_size or rows % devices):
+    rows = devices * round(config.batch_size * share / devices)
+    if share and not 0 < rows < config.batch_size:
         raise ValueError(
-            f"data.rendered {share}: is {rows} of {config.batch_size} plates, should be some but "
-            f"not all, and divide by the {devices} devices"
+            f"data.rendered {share}: is {rows} of {config.batch_size} plates on {devices} devices, "
+            "should be some but not all"
         )
     return rows
 

@@ -54,11 +54,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Absl's parser, with one line instead of a traceback for a field that no config has."""
+    """Absl's parser, with one line instead of a traceback for a config that does not fit."""
     try:
-        return app.parse_flags_with_usage(argv)
-    except OSError as error:  # the config's file
-        sys.exit(f"error: {error}")
+        rest = flags.FLAGS(argv)
+        _CONFIG.value.lock()  # raises what was wrong with the config's file
+        return rest
+    except (OSError, flags.Error) as error:  # the cause stands at the end
+        sys.exit(f"error: {str(error).strip().splitlines()[-1].strip()}")
     except AttributeError as error:
         detail = error.args[0]
         detail = detail.args[0] if isinstance(detail, KeyError) else detail

@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 
 from hpa_jax import weights
-from hpa_jax.models import resnet
+from hpa_jax.models import layers, resnet
 from hpa_jax.models.hpa import HPANet
 
 StateDict = Mapping[str, np.ndarray]
@@ -161,8 +161,26 @@ def _network(state: StateDict) -> dict[str, Any]:
         "classifier": "separate" if positions else "shared",
         "attention": attention,
         "grey": True,
-        "width": round(size(f"convblock{index}.0.bn.weight", 1000) / 1000, 2),  # in steps of .008
+        "width": _width(state, index),
     }
+
+
+def _width(state: StateDict, index: str) -> float:
+    """The width at which the paper's channel counts round to those of `state`."""
+    paper = {
+        "context_path.bn1.weight": 64,
+        "saptial_path.convblock3.bn.weight": 256,
+        "feature_fusion_module1.convblock.0.bn.weight": 512,
+        f"convblock{index}.0.bn.weight": 1000,
+    }
+    counts = [(len(state[name]), channels) for name, channels in paper.items() if name in state]
+    # `layers.scaled` rounds to multiples of 8, so each count leaves a range of widths.
+    lowest = max(((count - 4) / channels for count, channels in counts), default=1.0)
+    highest = min(((count + 4) / channels for count, channels in counts), default=1.0)
+    middle = (lowest + highest) / 2
+    plain = round(middle * 16) / 16
+    fits = all(layers.scaled(channels, plain) == count for count, channels in counts)
+    return plain if fits else round(middle, 4)
 
 
 def _tensors_of(variables: Variables) -> dict[tuple[str, ...], Tensors]:

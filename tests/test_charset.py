@@ -28,3 +28,16 @@ def test_wrong_texts_are_explained(text, message):
 def test_repeated_characters_are_refused():
     with pytest.raises(ValueError, match="twice: B"):
         Charset("ABCB")
+
+
+def test_more_characters_than_maps_can_hold_are_refused():
+    assert len(Charset("".join(map(chr, range(0x4E00, 0x4E00 + 255))))) == 255
+    with pytest.raises(ValueError, match="has 256 characters, at most 255"):
+        Charset("".join(map(chr, range(0x4E00, 0x4E00 + 256))))
+
+
+def test_a_misspelt_name_is_answered_with_those_known():
+    assert charset.find_charset("china") is charset.CHINA
+    assert charset.find_charset("AB1").characters == "AB1"
+    with pytest.raises(ValueError, match="the names known are taiwan, greece, china"):
+        charset.find_charset("tawian")

@@ -72,6 +72,7 @@ def test_back_to_pytorch_and_again_is_exact(tmp_path):
     [
         {"classifier": "separate", "width": 0.25, "void": True},
         {"classifier": "separate", "attention": False, "width": 0.5},
+        {"width": 0.1875},
     ],
 )
 def test_any_network_of_ours_survives_the_round_trip(network):

@@ -103,6 +103,10 @@ def test_rendered_plates_among_those_of_files(tmp_path, monkeypatch):
     batch = plates.make_batch(jax.random.key(1), next(plates.feed(0)))
     assert batch["image"].shape == (4, 50, 160, 3)
     assert batch["has_maps"].tolist() == [False, False, True, True]
+    config.data.rendered = 0.7  # as many on each of the two devices
+    plates = inputs.make_inputs(config, sharding, jax.random.key(0))
+    batch = plates.make_batch(jax.random.key(1), next(plates.feed(0)))
+    assert batch["has_maps"].tolist() == [False, False, True, True]
     config.data.rendered = 1.0
     with pytest.raises(ValueError, match=r"data.rendered 1.0: is 4 of 4 plates"):
         inputs.make_inputs(config, sharding, jax.random.key(0))
