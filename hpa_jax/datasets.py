@@ -58,9 +58,7 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
     """Writes contact sheets and statistics of a prepared set to `workdir`/inspect."""
     data, charset = config.data, find_charset(config.charset)
 
-    def augmented(batch: pipeline.Batch) -> pipeline.Batch:
-        key = jax.random.key(config.seed)
-        return jax.device_get(augment_batch(config)(key, batch))
+    key, augment_one = jax.random.key(config.seed), augment_batch(config)
 
     paths = inspect.inspect(
         data.prepared,
@@ -68,7 +66,7 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
         charset,
         config.num_characters,
         image_size=config.image_size,
-        augment=augmented,
+        augment=lambda batch: jax.device_get(augment_one(key, batch)),
     )
     print(inspect.read_report(data.prepared))
     for path in paths:

@@ -9,7 +9,8 @@ The CSV has a header and at least the columns file and text; these are read too 
 Empty cells mean unknown; a plate without box or corners fills its image.
 
 Without a CSV, a file's name up to the first underscore is its text (AB-1234_3.jpg), and the
-folder it lies in, just below the root, its split; at the root it is as without the column.
+folder just below the root, in or below which it lies, its split; at the root it is as without the
+column.
 """
 
 import hashlib
@@ -35,22 +36,16 @@ from hpa_jax.data.plate import (
 COLUMNS = ("file", "text")
 
 
-def read(
-    root: str | os.PathLike, table: str | None = None, on_bad: OnBad = stop
-) -> Iterator[Plate]:
-    """Yields the plates of a folder.
+def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
+    """Yields the plates of a folder: those of labels.csv, of the only CSV, or of the file names.
 
     Args:
       root: the folder.
-      table: name of the CSV in it; if not given, labels.csv or the only CSV, or none.
       on_bad: what to do with each row or file that cannot be used; raises unless told otherwise.
 
     Raises:
       DataError: no such folder, or neither a CSV nor an image in it.
     """
-    if table is not None:
-        root = files.locate(root, lambda f: (f / table).is_file(), f"file {table}", above=0)
-        return read_table(root / table, on_bad)
     root = files.locate(
         root,
         lambda f: any(f.glob("*.csv")) or bool(files.image_names(f)) or _has_split_folders(f),
@@ -122,13 +117,17 @@ def _has_split_folders(folder: pathlib.Path) -> bool:
 
 
 def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
-    for folder in (root, *files.subfolders(root)):
-        named = None if folder == root else re.sub("[^A-Za-z0-9_]", "_", folder.name)
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop(0)
+        waiting[:0] = files.subfolders(folder)
+        below = folder.relative_to(root).parts
+        named = re.sub("[^A-Za-z0-9_]", "_", below[0]) if below else None
         for name in files.image_names(folder):
             text = normalise_text(pathlib.PurePath(name).stem.partition("_")[0])
             if text:
                 split = named or split_by_hash(text)
-                yield Plate(folder / name, f"{folder.name}/{name}", split, text)
+                yield Plate(folder / name, "/".join((*(below or (root.name,)), name)), split, text)
             else:
                 problem = "its name should begin with the plate's text, as in AB-1234_3.jpg"
                 on_bad(DataError(folder / name, problem))

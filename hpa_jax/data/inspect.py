@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from hpa_jax.charset import PROVINCE_CODES, PROVINCES, Charset, latin
 from hpa_jax.data import pipeline, records
 from hpa_jax.data.report import Report
+from hpa_jax.picture import INK, PAPER
 
 PLATES = 32  # on a contact sheet
-INK, PAPER = (32, 32, 32), (255, 255, 255)
 
 
 def inspect(
