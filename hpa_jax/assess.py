@@ -84,8 +84,10 @@ def assess(reader: recognize.Recognizer, plates: Iterable[Plate]) -> list[Assess
 
 
 def crop(plate: Plate) -> Image.Image:
-    """The plate's upright box, without margin; the whole image where it has none."""
+    """The plate's upright box, without margin; the whole image, as it is, where it has none."""
     photograph = images.open_rgb(plate.image, plate.name)
+    if plate.box is None:
+        return photograph
     return crops.crop_plate(photograph, plate, rectify=False, margin=0).image
 
 
