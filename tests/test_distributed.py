@@ -42,7 +42,7 @@ def test_two_processes_train_resume_and_evaluate(tmp_path):
         for process in range(2)
     ]  # fmt: skip
     try:
-        printed = [process.communicate(timeout=400)[0] for process in processes]
+        printed = [process.communicate(timeout=900)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
