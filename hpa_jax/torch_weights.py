@@ -173,7 +173,7 @@ def _width(state: StateDict, index: str) -> float:
         "feature_fusion_module1.convblock.0.bn.weight": 512,
         f"convblock{index}.0.bn.weight": 1000,
     }
-    counts = [(len(state[name]), channels) for name, channels in paper.items() if name in state]
+    counts = [(len(state[n]), channels) for n, channels in paper.items() if np.ndim(state.get(n))]
     # `layers.scaled` rounds to multiples of 8, so each count leaves a range of widths.
     lowest = max(((count - 4) / channels for count, channels in counts), default=1.0)
     highest = min(((count + 4) / channels for count, channels in counts), default=1.0)

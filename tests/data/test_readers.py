@@ -184,6 +184,13 @@ def _split(name):
     return name.split()
 
 
+@settings(max_examples=2000, deadline=None)
+@given(st.text(max_size=120))
+def test_ccpd_arbitrary_names_are_refused(name):
+    with pytest.raises(DataError):
+        ccpd.parse_name(name)
+
+
 def test_ccpd_base_lists_and_subsets(tmp_path):
     trees.ccpd_base(tmp_path / "CCPD2019", train=500, test=400)
     root = tmp_path / "CCPD2019"
