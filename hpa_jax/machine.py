@@ -5,9 +5,12 @@ import os
 
 import jax
 
-# On a CPU, XLA's older convolutions: its YNNPACK ones take three times as long for the gradients of
-# kernels (benchmarks/README.md).
-CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# On a CPU: XLA's older convolutions, for its YNNPACK ones take three times as long for the
+# gradients of kernels; and barriers, which `layers.materialised` sets, kept (benchmarks/README.md).
+CPU_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "",
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+}
 
 
 def cores() -> int:

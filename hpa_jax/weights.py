@@ -18,7 +18,7 @@ import optax
 from flax import traverse_util
 
 from hpa_jax.charset import Charset
-from hpa_jax.models import layers
+from hpa_jax.models import norm
 from hpa_jax.models.hpa import HPANet
 
 Variables = dict[str, Any]
@@ -305,7 +305,7 @@ def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
     def intercept(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
         module = context.module
         name = "/".join((*module.path, "mean"))
-        if isinstance(module, layers.BatchNorm) and any(_matches(p, name) for p in patterns):
+        if isinstance(module, norm.BatchNorm) and any(_matches(p, name) for p in patterns):
             kwargs = kwargs | {"use_running_average": True}
         return call(*args, **kwargs)
 

@@ -11,7 +11,7 @@ import pytest
 from flax import traverse_util
 
 from hpa_jax import GREECE, TAIWAN, Charset, HPANet, weights
-from hpa_jax.models import layers
+from hpa_jax.models import bisenet
 
 NETWORK = {"width": 0.125, "num_characters": 6, "num_classes": 34}
 IMAGES = np.random.default_rng(0).random((2, 16, 48, 3), np.float32)
@@ -206,8 +206,8 @@ class TwoBlocks(nn.Module):
 
     @nn.compact
     def __call__(self, x, train):
-        first = layers.ConvBlock(4, name="first")(x, train)
-        return first, layers.ConvBlock(4, name="second")(first, train)
+        first = bisenet.ConvBlock(4, name="first")(x, train)
+        return first, bisenet.ConvBlock(4, name="second")(first, train)
 
 
 def test_frozen_statistics_are_used_and_kept():

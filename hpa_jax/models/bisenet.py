@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from hpa_jax.models import layers, resnet
+from hpa_jax.models import layers, norm, resnet
 
 
 class GlobalFeatures(NamedTuple):
@@ -21,6 +21,20 @@ class GlobalFeatures(NamedTuple):
     spatial: jax.Array  # B×h×w×C at 1/8 of the image
     stage3: jax.Array  # attention-refined, at 1/16
     stage4: jax.Array  # attention-refined, at 1/32
+
+
+class ConvBlock(nn.Module):
+    """Convolution with bias, batch norm, ReLU."""
+
+    features: int
+    size: int = 3
+    stride: int = 2
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BHWC: jax.Array, train: bool) -> jax.Array:
+        x = layers.Conv(self.features, self.size, self.stride, self.dtype, name="conv")(x_BHWC)
+        return nn.relu(norm.batch_norm(train, self.dtype, "bn")(x))
 
 
 class AttentionRefinement(nn.Module):
@@ -32,7 +46,7 @@ class AttentionRefinement(nn.Module):
     def __call__(self, x_BHWC: jax.Array, train: bool) -> jax.Array:
         mean_BC = x_BHWC.mean(axis=(1, 2))
         gate_BC = nn.Dense(x_BHWC.shape[-1], dtype=self.dtype, name="conv")(mean_BC)
-        gate_BC = nn.sigmoid(layers.batch_norm(train, self.dtype, "bn")(gate_BC))
+        gate_BC = nn.sigmoid(norm.batch_norm(train, self.dtype, "bn")(gate_BC))
         return x_BHWC * gate_BC[:, None, None]
 
 
@@ -48,7 +62,7 @@ class Backbone(nn.Module):
         spatial = images_BHWC
         for i, channels in enumerate((64, 128, 256), start=1):
             features = layers.scaled(channels, self.width)
-            block = layers.ConvBlock(features, dtype=self.dtype, name=f"spatial_path{i}")
+            block = ConvBlock(features, dtype=self.dtype, name=f"spatial_path{i}")
             spatial = block(spatial, train)
         stage3, stage4 = resnet.ResNet(self.depth, self.width, self.dtype, name="context_path")(
             images_BHWC, train
@@ -83,19 +97,13 @@ class FusionConv(nn.Module):
         size = inputs[0].shape[1:3]
         if self.plain:
             resized = [inputs[0]] + [layers.upsample(x, size).swapaxes(2, 3) for x in inputs[1:]]
-            return _conv3x3(jnp.concatenate(resized, axis=-1), kernel) + bias
+            return layers.conv(jnp.concatenate(resized, axis=-1), kernel) + bias
         splits = np.cumsum([x.shape[-1] for x in inputs])[:-1]
         kernels = jnp.split(kernel, splits, axis=2)
-        y = layers.add_channels(_conv3x3(inputs[0], kernels[0]), bias)
+        y = layers.add_channels(layers.conv(inputs[0], kernels[0]), bias)
         for x, k in zip(inputs[1:], kernels[1:], strict=True):
             y += _upsampled_conv3x3(x, k, size)
         return y
-
-
-def _conv3x3(x_BHWC: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x_BHWC, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
 
 
 def shifted_interpolation(source: int, target: int) -> np.ndarray:
@@ -105,12 +113,15 @@ def shifted_interpolation(source: int, target: int) -> np.ndarray:
 
 
 def _upsampled_conv3x3(x_BHWC: jax.Array, kernel: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """`_conv3x3(upsample(x, size), kernel)`, with channels mixed before the upsampling."""
-    rows = jnp.asarray(shifted_interpolation(x_BHWC.shape[1], size[0]), x_BHWC.dtype)
-    columns = jnp.asarray(shifted_interpolation(x_BHWC.shape[2], size[1]), x_BHWC.dtype)
-    mixed = jnp.einsum("bijc,uvco->bijuvo", x_BHWC, kernel)
-    mixed = jnp.einsum("vwj,bijuvo->biuwo", columns, mixed)
-    return jnp.einsum("uhi,biuwo->bhwo", rows, mixed)
+    """`layers.conv(upsample(x, size), kernel)`, with channels mixed before the upsampling."""
+    batch, height, width, _ = x_BHWC.shape
+    rows = shifted_interpolation(height, size[0]).transpose(1, 2, 0).reshape(size[0], -1)
+    columns = shifted_interpolation(width, size[1]).transpose(1, 0, 2).reshape(size[1], -1)
+    mixed = layers.materialised(jnp.einsum("bijc,uvco->bijuvo", x_BHWC, kernel))
+    mixed = mixed.transpose(0, 1, 3, 4, 2, 5)
+    mixed = layers.apply_matrix(columns, mixed.reshape(batch, height * 3, 3 * width, -1))
+    mixed = layers.apply_matrix(rows, mixed.reshape(batch, height * 3, -1))
+    return mixed.reshape(batch, *size, -1)
 
 
 class FeatureFusion(nn.Module):
@@ -128,9 +139,9 @@ class FeatureFusion(nn.Module):
     def __call__(self, inputs: GlobalFeatures, train: bool) -> jax.Array:
         first, *rest = (*self.hidden, self.channels)
         x = FusionConv(first, self.dtype, name="fusion_conv")(inputs)
-        x = nn.relu(layers.batch_norm(train, self.dtype, "fusion_bn")(x))
+        x = nn.relu(norm.batch_norm(train, self.dtype, "fusion_bn")(x))
         for i, channels in enumerate(rest, start=1):
-            block = layers.ConvBlock(channels, stride=1, dtype=self.dtype, name=f"block{i}")
+            block = ConvBlock(channels, stride=1, dtype=self.dtype, name=f"block{i}")
             x = block(x, train)
         gate = nn.Dense(self.channels, dtype=self.dtype, name="gate1")(x.mean(axis=(1, 2)))
         gate = nn.Dense(self.channels, dtype=self.dtype, name="gate2")(nn.relu(gate))

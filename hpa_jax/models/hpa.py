@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from hpa_jax.models import bisenet, layers, resnet
+from hpa_jax.models import bisenet, layers, norm, resnet
 
 
 @flax.struct.dataclass
@@ -88,7 +88,7 @@ class CharacterClassifier(nn.Module):
         self, features_BHWC: jax.Array, map_BHW: jax.Array | None, train: bool
     ) -> jax.Array:
         x = ModulatedConv(self.hidden, self.dtype, name="conv")(features_BHWC, map_BHW)
-        x = nn.relu(layers.batch_norm(train, self.dtype, "bn", self.axis_name)(x))
+        x = nn.relu(norm.batch_norm(train, self.dtype, "bn", self.axis_name)(x))
         return nn.Dense(self.outputs, dtype=self.dtype, name="dense")(x.mean(axis=(1, 2)))
 
 
@@ -138,7 +138,7 @@ class HPANet(nn.Module):
                 self.num_characters + 1, hidden=(), dtype=self.dtype, name="position_network"
             )(features, train)
             maps = nn.softmax(position.astype(jnp.float32))[..., :-1].astype(self.dtype)
-        normalised = layers.batch_norm(train, self.dtype, "semantic_bn")(semantic)
+        normalised = norm.batch_norm(train, self.dtype, "semantic_bn")(semantic)
         logits = self._classifiers()(normalised[..., :-1], maps, train)
         return HPAOutput(logits.astype(jnp.float32), maps, semantic, position)
 

@@ -1,0 +1,44 @@
+"""Batch norm, held against Flax's own."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hpa_jax.models import norm
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])  # two ways to compute the same
+# Eight rows at a time, or not.
+@pytest.mark.parametrize("shape", [(8, 5, 7, 3), (6, 5, 7, 3), (6, 3)])
+def test_batch_norm_is_that_of_flax(shape, backend, monkeypatch):
+    """Values, gradients and running statistics, in training as in reading."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(3, 2, (2, *shape)).astype(np.float32)
+    ours = norm.BatchNorm(jnp.float32)
+    theirs = nn.BatchNorm(momentum=0.9, epsilon=1e-5)
+    variables = jax.tree.map(
+        lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32),
+        theirs.init(jax.random.key(0), x, use_running_average=False),
+    )
+    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(0), x, False)) == jax.tree.map(
+        jnp.shape, variables
+    )
+
+    def run(module, reading):
+        def total(params, x):
+            y, updates = module.apply(
+                variables | {"params": params}, x, use_running_average=reading, mutable=True
+            )
+            return (y * weights).sum(), (y, updates["batch_stats"])
+
+        return jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(variables["params"], x)
+
+    for reading in (False, True):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+            run(ours, reading),
+            run(theirs, reading),
+        )
