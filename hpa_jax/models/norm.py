@@ -45,15 +45,15 @@ def normalise(
     means = [_channel_means(f, scale_C.size, rows) for f in (jnp.positive, jnp.square)]
     mean, square = jax.lax.pmean(means, axis_name) if axis_name else means
     var = jnp.maximum(square - jnp.square(mean), 0)
-    return (
-        _whiten(rows, mean, var) * layers.tile(scale_C, rows) + layers.tile(bias_C, rows),
-        mean,
-        var,
-    )
+    return _standardise(rows, mean, var, scale_C, bias_C), mean, var
 
 
-def _whiten(rows: jax.Array, mean_C: jax.Array, var_C: jax.Array) -> jax.Array:
-    return (rows - layers.tile(mean_C, rows)) * layers.tile(jax.lax.rsqrt(var_C + EPSILON), rows)
+def _standardise(
+    rows: jax.Array, mean_C: jax.Array, var_C: jax.Array, scale_C: jax.Array, bias_C: jax.Array
+) -> jax.Array:
+    factor = jax.lax.rsqrt(var_C + EPSILON) * scale_C
+    centred = rows - layers.tile(mean_C, rows)
+    return centred * layers.tile(factor, rows) + layers.tile(bias_C, rows)
 
 
 def _normalise_forward(rows, scale_C, bias_C):
@@ -63,21 +63,18 @@ def _normalise_forward(rows, scale_C, bias_C):
 
 def _normalise_backward(residuals, gradients):
     rows, scale_C, mean, var = residuals
-    gradient = gradients[0]
+    gradient, factor = gradients[0], jax.lax.rsqrt(var + EPSILON)
+
+    def product(gradient, rows):
+        return gradient * (rows - layers.tile(mean, rows))
+
     for_bias = _channel_means(jnp.positive, scale_C.size, gradient)
-    for_scale = _channel_means(lambda g, x: g * _whiten(x, mean, var), scale_C.size, gradient, rows)
-    factor = scale_C * jax.lax.rsqrt(var + EPSILON)
-    back = (
-        gradient
-        - layers.tile(for_bias, rows)
-        - _whiten(rows, mean, var) * layers.tile(for_scale, rows)
-    )
+    for_scale = factor * _channel_means(product, scale_C.size, gradient, rows)
+    back = gradient - layers.tile(for_bias, rows)
+    back -= (rows - layers.tile(mean, rows)) * layers.tile(factor * for_scale, rows)
+    back *= layers.tile(factor * scale_C, rows)
     count = rows.size // scale_C.size
-    return (
-        (back * layers.tile(factor, rows)).astype(rows.dtype),
-        for_scale * count,
-        for_bias * count,
-    )
+    return back.astype(rows.dtype), for_scale * count, for_bias * count
 
 
 @jax.custom_vjp
@@ -113,10 +110,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         rows = layers.as_rows(x)
         if use_running_average:
-            factor = jax.lax.rsqrt(var.value + EPSILON) * scale
-            y = (rows - layers.tile(mean.value, rows)) * layers.tile(factor, rows) + layers.tile(
-                bias, rows
-            )
+            y = _standardise(rows, mean.value, var.value, scale, bias)
         else:
             if self.axis_name and not self.is_initializing():
                 y, *moments = normalise(rows, scale, bias, self.axis_name)

@@ -11,9 +11,7 @@ from hpa_jax.models import layers
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere nothing is asked")
 def test_what_is_materialised_stays_apart():
     """Not fused with what follows: a training step on a CPU is faster for it."""
-
-    def compile(options):
-        function = jax.jit(lambda x: layers.materialised(x * 2) + 1, compiler_options=options)
-        return function.lower(jnp.ones((64, 64))).compile().as_text()
-
-    assert "opt-barrier" in compile(machine.compiler_options())
+    function = jax.jit(
+        lambda x: layers.materialised(x * 2) + 1, compiler_options=machine.compiler_options()
+    )
+    assert "opt-barrier" in function.lower(jnp.ones((64, 64))).compile().as_text()
