@@ -1,11 +1,13 @@
 """The paper's loss, L = α1·LS + α2·LP + Σ LC (equation 1): cross entropies all three."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
 
+from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPAOutput
-from hpa_jax.models.layers import upsample
 
 
 def total_loss(
@@ -45,17 +47,50 @@ def character_loss(logits: jax.Array, characters: jax.Array) -> jax.Array:
 def map_loss(logits: jax.Array, labels: jax.Array, has_maps: jax.Array) -> jax.Array:
     """LS or LP: cross entropy over all pixels, mean over the plates whose maps are known.
 
-    The logits are upsampled to image size with aligned corners (paper, "Overview").
+    The logits are upsampled to image size with aligned corners (paper, "Overview"). For reverse
+    mode alone: a plate's gradient is taken with its loss, while its maps are at hand.
 
     Args:
       logits: B×h×w×K.
       labels: B×H×W integers below K.
       has_maps: B bool.
     """
-    size, classes = labels.shape[1:], jnp.arange(logits.shape[-1], dtype=labels.dtype)
-    # A row's pixels run along the last axis: reductions over the classes are then fast on a CPU.
-    logits_BHKW = upsample(logits.astype(jnp.float32), size)
-    chosen = labels[:, :, None] == classes[:, None]
-    logits_BHW = jnp.where(chosen, logits_BHKW, 0).sum(axis=2)
-    losses_BHW = jax.nn.logsumexp(logits_BHKW, axis=2) - logits_BHW
-    return (losses_BHW.mean(axis=(1, 2)) * has_maps).sum() / jnp.maximum(has_maps.sum(), 1)
+    losses_B = _map_losses(logits.astype(jnp.float32), labels)
+    return (losses_B * has_maps).sum() / jnp.maximum(has_maps.sum(), 1)
+
+
+@jax.custom_vjp
+def _map_losses(logits_BhwK: jax.Array, labels_BHW: jax.Array) -> jax.Array:
+    return _map_losses_and_gradients(logits_BhwK, labels_BHW)[0]
+
+
+def _map_losses_and_gradients(
+    logits_BhwK: jax.Array, labels_BHW: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    if jax.default_backend() != "cpu":
+        return jax.vmap(_map_loss_and_gradient)(logits_BhwK, labels_BHW)
+    # Plate by plate: its maps at image size then stay in the cache.
+    return jax.lax.map(lambda plate: _map_loss_and_gradient(*plate), (logits_BhwK, labels_BHW))
+
+
+def _map_loss_and_gradient(
+    logits_hwK: jax.Array, labels_HW: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """One plate's mean cross entropy, whose gradient is that of the softmax in closed form."""
+    logits_HKW, downsample = jax.vjp(
+        lambda x: layers.upsample(x[None], labels_HW.shape)[0], logits_hwK
+    )
+    # Class by class in one loop: XLA's own sums first lay down what they add up.
+    classes = [logits_HKW[:, k] for k in range(logits_HKW.shape[1])]
+    top_HW = functools.reduce(jnp.maximum, classes)
+    log_sum_HW = layers.materialised(top_HW + jnp.log(sum(jnp.exp(x - top_HW) for x in classes)))
+    chosen_HW = sum(jnp.where(labels_HW == k, x, 0) for k, x in enumerate(classes))
+    is_chosen_HKW = labels_HW[:, None] == jnp.arange(len(classes), dtype=labels_HW.dtype)[:, None]
+    error_HKW = jnp.exp(logits_HKW - log_sum_HW[:, None]) - is_chosen_HKW
+    return (log_sum_HW - chosen_HW).mean(), downsample(error_HKW / labels_HW.size)[0]
+
+
+_map_losses.defvjp(
+    _map_losses_and_gradients,
+    lambda gradients, weights_B: (gradients * weights_B[:, None, None, None], None),
+)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
@@ -260,7 +261,7 @@ def make_train_step(
         grads, (terms, updates) = jax.grad(loss_fn, has_aux=True)(params)
         changes, opt_state = tx.update(grads, state.optimizer, params)
         variables = {"params": optax.apply_updates(params, changes)} | updates
-        terms["gradient_norm"] = optax.global_norm(grads)
+        terms["gradient_norm"] = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads)))
         averaged = state.averaged
         if averaged is not None:
             averaged = weights.moving_average(averaged, variables, state.step, ema)

@@ -1,9 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from hpa_jax import losses
+from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPAOutput
 
 RNG = np.random.default_rng(0)
@@ -47,11 +49,33 @@ def test_map_loss_at_the_corners():
     value = losses.map_loss(logits, labels, jnp.ones(1, bool))
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     # Three times as fine: the new pixels lie on straight lines between the old ones.
-    fine = np.asarray(losses.upsample(logits, (4, 10))).swapaxes(2, 3)
+    fine = np.asarray(layers.upsample(logits, (4, 10))).swapaxes(2, 3)
     np.testing.assert_allclose(fine[0, ::3, ::3], logits[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
         fine[0, 0, 1], (2 * logits[0, 0, 0] + logits[0, 0, 1]) / 3, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])  # two ways to compute the same
+def test_map_loss_and_its_gradient_are_those_of_optax(backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    output, batch = make()
+    weights_B = jnp.array([0.5, 0.0, 0.5])
+
+    def ours(logits):
+        return losses.map_loss(logits, batch["semantic"], weights_B > 0)
+
+    def theirs(logits):
+        logits = layers.upsample(logits, batch["semantic"].shape[1:]).swapaxes(2, 3)
+        pixels = optax.softmax_cross_entropy_with_integer_labels(logits, batch["semantic"])
+        return (pixels.mean(axis=(1, 2)) * weights_B).sum()
+
+    for a, b in zip(
+        jax.value_and_grad(ours)(output.semantic * 60),  # so that no sum of exponentials is safe
+        jax.value_and_grad(theirs)(output.semantic * 60),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
 
 
 def test_plates_without_maps_add_nothing():

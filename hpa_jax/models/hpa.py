@@ -28,11 +28,10 @@ class HPAOutput:
 
 
 class ModulatedConv(nn.Module):
-    """5×5 convolution, stride 4, of features multiplied by an attention map.
+    """5×5 convolution, stride 4, of features multiplied by each of P attention maps.
 
-    Each tap's product with the kernel is taken before the map comes in. The features have no
-    position axis, so under `vmap` over the maps that product is computed once for all of them:
-    same parameters and, up to rounding, same result at a fifth of the multiply-adds.
+    Each tap's product with the kernel is taken before a map comes in, once for all maps: same
+    parameters and, up to rounding, same result at a fifth of the multiply-adds.
     """
 
     features: int
@@ -41,7 +40,8 @@ class ModulatedConv(nn.Module):
     stride: int = 4
 
     @nn.compact
-    def __call__(self, features_BHWC: jax.Array, map_BHW: jax.Array | None) -> jax.Array:
+    def __call__(self, features_BHWC: jax.Array, maps_BHWP: jax.Array | None) -> jax.Array:
+        """Gives B×h×w×P×features; P is 1 without maps."""
         taps = self.size**2
         shape = (self.size, self.size, features_BHWC.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(self.dtype)
@@ -51,21 +51,26 @@ class ModulatedConv(nn.Module):
         products_TNO = jnp.matmul(
             patches_TBHWC.reshape(taps, -1, shape[2]), kernel.reshape(taps, *shape[2:])
         )
-        if map_BHW is None:
+        if maps_BHWP is None:
             y = products_TNO.sum(axis=0)
         else:
-            weights_NT = self._patches(map_BHW).reshape(taps, -1).T
-            y = jnp.matmul(weights_NT[:, None], products_TNO.swapaxes(0, 1))
-        return layers.add_channels(y.reshape(*size, -1), bias)
+            products_NTO = products_TNO.swapaxes(0, 1)
 
-    def _patches(self, x: jax.Array) -> jax.Array:
-        """B×H×W×… to taps×B×h×w×…: what each tap sees at each place of the output."""
+            def modulate(weights_TN: jax.Array) -> jax.Array:
+                return jnp.einsum("tn,nto->no", weights_TN, products_NTO)
+
+            weights_TNP = self._patches(maps_BHWP).reshape(taps, -1, maps_BHWP.shape[-1])
+            y = jax.vmap(modulate, in_axes=-1, out_axes=1)(weights_TNP)
+        return layers.add_channels(y.reshape(*size, -1, self.features), bias)
+
+    def _patches(self, x_BHWC: jax.Array) -> jax.Array:
+        """taps×B×h×w×C: what each tap sees at each place of the output."""
         margin = self.size // 2
-        x = jnp.pad(x, [(0, 0), (margin, margin), (margin, margin)] + [(0, 0)] * (x.ndim - 3))
-        ends = [n - self.size + 1 for n in x.shape[1:3]]
+        x_BHWC = jnp.pad(x_BHWC, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+        ends = [n - self.size + 1 for n in x_BHWC.shape[1:3]]
         return jnp.stack(
             [
-                x[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride]
+                x_BHWC[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride]
                 for i in range(self.size)
                 for j in range(self.size)
             ]
@@ -73,7 +78,7 @@ class ModulatedConv(nn.Module):
 
 
 class CharacterClassifier(nn.Module):
-    """Semantic features, modulated by one attention map, to one character's logits.
+    """Semantic features, modulated by each of P attention maps, to P characters' logits.
 
     A 5×5 convolution block, a global mean and a dense layer (paper, "Shared Classifier").
     """
@@ -81,14 +86,14 @@ class CharacterClassifier(nn.Module):
     outputs: int
     hidden: int
     dtype: DTypeLike
-    axis_name: str | None  # the vmapped axis over which batch norm takes its statistics
 
     @nn.compact
     def __call__(
-        self, features_BHWC: jax.Array, map_BHW: jax.Array | None, train: bool
+        self, features_BHWC: jax.Array, maps_BHWP: jax.Array | None, train: bool
     ) -> jax.Array:
-        x = ModulatedConv(self.hidden, self.dtype, name="conv")(features_BHWC, map_BHW)
-        x = nn.relu(norm.batch_norm(train, self.dtype, "bn", self.axis_name)(x))
+        """Gives B×P×outputs; P is 1 without maps."""
+        x = ModulatedConv(self.hidden, self.dtype, name="conv")(features_BHWC, maps_BHWP)
+        x = nn.relu(norm.batch_norm(train, self.dtype, "bn")(x))
         return nn.Dense(self.outputs, dtype=self.dtype, name="dense")(x.mean(axis=(1, 2)))
 
 
@@ -139,28 +144,26 @@ class HPANet(nn.Module):
             )(features, train)
             maps = nn.softmax(position.astype(jnp.float32))[..., :-1].astype(self.dtype)
         normalised = norm.batch_norm(train, self.dtype, "semantic_bn")(semantic)
-        logits = self._classifiers()(normalised[..., :-1], maps, train)
+        logits = self._classify(normalised[..., :-1], maps, train)
         return HPAOutput(logits.astype(jnp.float32), maps, semantic, position)
 
-    def _classifiers(self) -> nn.Module:
-        """One classifier vmapped over the maps: one set of weights for all, or one for each."""
-        shared = self.classifier == "shared"
-        axis = None if shared else 0
-        return nn.vmap(
+    def _classify(
+        self, features_BHWC: jax.Array, maps_BHWC: jax.Array | None, train: bool
+    ) -> jax.Array:
+        """B×Cp×outputs: one classifier reads all the maps, or each its own."""
+        sizes = (self.num_classes + self.void, layers.scaled(1000, self.width), self.dtype)
+        if self.classifier == "shared":
+            return CharacterClassifier(*sizes, name="classifier")(features_BHWC, maps_BHWC, train)
+        separate = nn.vmap(
             CharacterClassifier,
-            in_axes=(None, -1 if self.attention else None, None),
+            in_axes=(None, -2 if self.attention else None, None),
             out_axes=1,
             axis_size=self.num_characters,
-            variable_axes={"params": axis, "batch_stats": axis},
-            split_rngs={"params": not shared},
-            axis_name="position",
-        )(
-            outputs=self.num_classes + self.void,
-            hidden=layers.scaled(1000, self.width),
-            dtype=self.dtype,
-            axis_name="position" if shared else None,
-            name="classifier",
-        )
+            variable_axes={"params": 0, "batch_stats": 0},
+            split_rngs={"params": True},
+        )(*sizes, name="classifier")
+        each = maps_BHWC[..., None] if self.attention else None
+        return separate(features_BHWC, each, train).squeeze(2)
 
     def _check(self, images: jax.Array) -> None:
         if self.backbone not in resnet.STAGES:

@@ -29,21 +29,23 @@ def _channel_means(
     return (total.sum(axis=0) / count).reshape(-1, channels).mean(axis=0)
 
 
+@jax.custom_vjp
 def normalise(
-    rows: jax.Array, scale_C: jax.Array, bias_C: jax.Array, axis_name: str | None = None
+    rows: jax.Array, scale_C: jax.Array, bias_C: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Batch norm by the batch's own statistics (Ioffe and Szegedy 2015).
+
+    Its gradient, in closed form, takes two sums over the batch, not five. For reverse mode alone;
+    no gradient flows back from the statistics that it returns.
 
     Args:
       rows: what to normalise, `as_rows`.
       scale_C, bias_C: learned, float32.
-      axis_name: a vmapped axis over which to take statistics, too.
 
     Returns:
       As `rows`, float32; (C,) mean and (C,) variance.
     """
-    means = [_channel_means(f, scale_C.size, rows) for f in (jnp.positive, jnp.square)]
-    mean, square = jax.lax.pmean(means, axis_name) if axis_name else means
+    mean, square = (_channel_means(f, scale_C.size, rows) for f in (jnp.positive, jnp.square))
     var = jnp.maximum(square - jnp.square(mean), 0)
     return _standardise(rows, mean, var, scale_C, bias_C), mean, var
 
@@ -77,18 +79,7 @@ def _normalise_backward(residuals, gradients):
     return back.astype(rows.dtype), for_scale * count, for_bias * count
 
 
-@jax.custom_vjp
-def normalise_quickly(
-    rows: jax.Array, scale_C: jax.Array, bias_C: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`normalise`, whose gradient in closed form takes two sums over the batch, not five.
-
-    For reverse mode alone; no gradient flows back from the statistics that it returns.
-    """
-    return normalise(rows, scale_C, bias_C)
-
-
-normalise_quickly.defvjp(_normalise_forward, _normalise_backward)
+normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 class BatchNorm(nn.Module):
@@ -99,7 +90,6 @@ class BatchNorm(nn.Module):
     """
 
     dtype: DTypeLike
-    axis_name: str | None = None  # a vmapped axis over which to take statistics, too
 
     @nn.compact
     def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
@@ -112,20 +102,14 @@ class BatchNorm(nn.Module):
         if use_running_average:
             y = _standardise(rows, mean.value, var.value, scale, bias)
         else:
-            if self.axis_name and not self.is_initializing():
-                y, *moments = normalise(rows, scale, bias, self.axis_name)
-            else:
-                y, *moments = normalise_quickly(rows, scale, bias)
+            y, *moments = normalise(rows, scale, bias)
             if not self.is_initializing():
                 for running, new in zip((mean, var), moments, strict=True):
                     running.value = MOMENTUM * running.value + (1 - MOMENTUM) * new
         return y.astype(self.dtype).reshape(x.shape)
 
 
-def batch_norm(
-    train: bool, dtype: DTypeLike, name: str, axis_name: str | None = None
-) -> Callable[[jax.Array], jax.Array]:
+def batch_norm(train: bool, dtype: DTypeLike, name: str) -> Callable[[jax.Array], jax.Array]:
     """`BatchNorm` of this batch's statistics in training, of the running ones in reading."""
-    norm = BatchNorm(dtype, axis_name if train else None, name=name)
     # Said in the call, where `weights.frozen_statistics` can overrule it.
-    return functools.partial(norm, use_running_average=not train)
+    return functools.partial(BatchNorm(dtype, name=name), use_running_average=not train)

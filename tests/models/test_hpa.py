@@ -115,7 +115,7 @@ def test_shared_classifier_equals_positions_folded_into_the_batch(train):
     maps = jnp.moveaxis(output.maps, -1, 0)
     folded = (semantic * maps[..., None]).reshape(-1, *semantic.shape[1:])
 
-    classifier = hpa.CharacterClassifier(outputs=5, hidden=128, dtype=jnp.float32, axis_name=None)
+    classifier = hpa.CharacterClassifier(outputs=5, hidden=128, dtype=jnp.float32)
     own = {name: tree["classifier"] for name, tree in variables.items()}
     logits, statistics = classifier.apply(own, folded, None, train, mutable=["batch_stats"])
     logits = jnp.moveaxis(logits.reshape(3, 4, 5), 0, 1)
