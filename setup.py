@@ -8,6 +8,7 @@ import setuptools
 PACKAGE = pathlib.Path(__file__).with_name("hpa_jax") / "__init__.py"
 VERSION = re.search(r'__version__ = "(.+)"', PACKAGE.read_text(encoding="utf-8"))[1]
 
+TEST = ["hypothesis", "pytest", "pytest-xdist", "ruff", "safetensors"]
 TFDS = [
     "tensorflow-datasets>=4.9.10",
     "importlib_resources",
@@ -45,6 +46,6 @@ setuptools.setup(
         "torch": ["torch", "safetensors"],  # weights from PyTorch and back
         "export": EXPORT,  # StableHLO
         "onnx": ONNX,  # reads faster on a CPU
-        "test": [*TFDS, *EXPORT, *ONNX, "hypothesis", "pytest", "ruff", "safetensors"],
+        "test": [*TFDS, *EXPORT, *ONNX, *TEST],
     },
 )
