@@ -18,6 +18,7 @@ from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step
 from hpa_jax.interrupt import Interrupted, catch_interrupts
 from hpa_jax.metrics import MetricWriter
+from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.train_state import TrainState, make_init, resumable, resume, start_from
 
@@ -261,7 +262,8 @@ def make_train_step(
         grads, (terms, updates) = jax.grad(loss_fn, has_aux=True)(params)
         changes, opt_state = tx.update(grads, state.optimizer, params)
         variables = {"params": optax.apply_updates(params, changes)} | updates
-        terms["gradient_norm"] = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads)))
+        squares = [layers.sum_rows(jnp.square, x).sum() for x in jax.tree.leaves(grads)]
+        terms["gradient_norm"] = jnp.sqrt(sum(squares))
         averaged = state.averaged
         if averaged is not None:
             averaged = weights.moving_average(averaged, variables, state.step, ema)

@@ -1,7 +1,7 @@
 """The small parts that every network of the paper is made of."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -43,6 +43,19 @@ def add_channels(x: jax.Array, bias_C: jax.Array) -> jax.Array:
 def tile(x_C: jax.Array, rows: jax.Array) -> jax.Array:
     """Values of channels, repeated along what `as_rows` gives."""
     return jnp.tile(x_C, rows.shape[-1] // x_C.size)
+
+
+def sum_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """Sum of an element-wise `function` of arrays …×L over all but the last axis: (L,) float32."""
+    rows = [x.reshape(-1, x.shape[-1]).astype(jnp.float32) for x in arrays]
+    count, length = rows[0].shape
+    if jax.default_backend() == "cpu" and count % 8 == 0:
+        # Eight rows at a time in one loop: XLA's own sums first lay down what they add up.
+        eights = [x.reshape(-1, 8, length) for x in rows]
+        total = materialised(sum(function(*(x[:, i] for x in eights)) for i in range(8)))
+    else:
+        total = function(*rows)
+    return total.sum(axis=0)
 
 
 class Conv(nn.Module):
