@@ -24,6 +24,7 @@ class Layout(NamedTuple):
     boxes: np.ndarray  # (Cp, 4) left, top, right, bottom of each character's box
     choices: np.ndarray  # (Cp, K) class ids that may stand there
     counts: np.ndarray  # (Cp,) how many of them
+    drawn_with: np.ndarray  # (Cp,) the position whose random number picks the one that does
     fonts: np.ndarray  # (Cp, F) fonts of the atlas that fit there
     font_counts: np.ndarray  # (Cp,) how many of them
     separators: np.ndarray  # (2, 4) boxes of dashes and dots
@@ -94,6 +95,11 @@ def _layout(
             f"num_characters is {num_characters}"
         )
     choices = [_classes(style, pattern, symbol, charset) for symbol in symbols]
+    linked = [i for i, symbol in enumerate(symbols) if symbol in style.linked]
+    if len({len(choices[i]) for i in linked}) > 1:
+        raise ValueError(
+            f"style {style.name!r}: the alphabets of {style.linked!r} differ in length"
+        )
     fonts = [glyphs.fonts_for(font_names, row.glyphs) for row in rows]
     empty = num_characters - len(symbols)
     width, height = style.size
@@ -113,6 +119,7 @@ def _layout(
         boxes=_table([to_plate(box) for box in boxes] + [AWAY] * empty),
         choices=_ragged(choices + [[charset.void]] * empty),
         counts=np.array([len(ids) for ids in choices] + [1] * empty, np.int32),
+        drawn_with=np.array([linked[0] if i in linked else i for i in range(num_characters)]),
         fonts=_ragged(fonts + [[0]] * empty),
         font_counts=np.array([len(ids) for ids in fonts] + [1] * empty, np.int32),
         separators=_table(separators + [AWAY] * (2 - len(separators))),

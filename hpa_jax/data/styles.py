@@ -5,6 +5,7 @@ Lengths are in millimetres from the plate's top left corner. To add a style, add
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 from hpa_jax.charset import DIGITS, GREEK_LETTERS, LETTERS, PROVINCES
@@ -75,6 +76,8 @@ class PlateStyle:
       rows: one or two rows.
       palettes: the colours it comes in.
       alphabets: symbol of a pattern -> the characters it stands for.
+      linked: symbols of a pattern that are drawn together: the one character at the same place of
+        each one's alphabet, which are equally long.
       border: how far in the painted border runs and how wide it is; width 0 for none.
       corner: radius of the corners.
       bolts: distance of the bolts from the plate's middle, and from its upper and lower edge.
@@ -88,6 +91,7 @@ class PlateStyle:
     rows: tuple[Row, ...]
     palettes: tuple[Palette, ...]
     alphabets: Mapping[str, str]
+    linked: str = ""
     border: tuple[float, float] = (4.0, 0.0)
     corner: float = 8.0
     bolts: tuple[float, float, float] = (70.0, 14.0, 14.0)
@@ -98,7 +102,53 @@ class PlateStyle:
 _LATIN = {"A": LETTERS, "9": DIGITS}
 _TAIWAN = {**_LATIN, "M": "MN", "E": "E", "X": DIGITS + LETTERS}
 _TAIWAN_NEW = _TAIWAN | {"9": DIGITS.replace("4", "")}  # numbers since 2012 skip the 4
-_CHINA = {"P": PROVINCES, "A": LETTERS, "X": DIGITS * 3 + LETTERS, "9": DIGITS, "E": "DF"}
+
+# The second character of a Chinese plate is its city's: those in use (lists of 2007 to 2024).
+_CITIES = {
+    "京": "ABCDEFGHJKLMNPQRVY",
+    "沪": "ABCDEFGHJKLMNR",
+    "津": "ABCDEFGHJKLMNPQR",
+    "渝": "ABCDFGH",
+    "冀": "ABCDEFGHJRST",
+    "晋": "ABCDEFHJKLM",
+    "蒙": "ABCDEFGHJKLM",
+    "辽": "ABCDEFGHJKLMNPV",
+    "吉": "ABCDEFGHJK",
+    "黑": "ABCDEFGHJKLMNPR",
+    "苏": "ABCDEFGHJKLMNU",
+    "浙": "ABCDEFGHJKL",
+    "皖": "ABCDEFGHJKLMNPQRS",
+    "闽": "ABCDEFGHJK",
+    "赣": "ABCDEFGHJKLMS",
+    "鲁": "ABCDEFGHJKLMNPQRSUVWY",
+    "豫": "ABCDEFGHJKLMNPQRSUV",
+    "鄂": "ABCDEFGHJKLMNPQRSW",
+    "湘": "ABCDEFGHJKLMNSU",
+    "粤": "ABCDEFGHJKLMNPQRSTUVWXYZ",
+    "桂": "ABCDEFGHJKLMNPR",
+    "琼": "ABCDEF",
+    "川": "ABCDEFGHJKLMQRSTUVWXYZ",
+    "贵": "ABCDEFGHJ",
+    "云": "ACDEFGHJKLMNPQRSV",
+    "藏": "ABCDEFGHJ",
+    "陕": "ABCDEFGHJKUV",
+    "甘": "ABCDEFGHJKLMNP",
+    "青": "ABCDEFGH",
+    "宁": "ABCDE",
+    "新": "ABCDEFGHJKLMNPQRS",
+}
+# Provinces are equally frequent, and so are the cities of one, but for the first ones.
+_AREAS = [(p, c) for p in PROVINCES for c in itertools.islice(itertools.cycle(_CITIES[p]), 24)]
+_CHINA = {
+    "P": "".join(province for province, _ in _AREAS),
+    "C": "".join(city for _, city in _AREAS),
+    "A": LETTERS,
+    "9": DIGITS,
+    "X": DIGITS + LETTERS,
+    "E": "DF" * 5 + "ABCEGHJK",  # electric, and hybrid or fuel cells
+}
+# At most two of the five characters after it are letters (GA 36-2018).
+_SERIALS = ["".join(s) for s in itertools.product("A9", repeat=5) if s.count("A") <= 2]
 
 _TAIWAN_PALETTES = (
     Palette(WHITE, BLACK, 20),
@@ -199,7 +249,7 @@ STYLES = {
     "china_blue": PlateStyle(
         name="china_blue",
         size=(440, 140),
-        patterns={"PA·XXXXX": 5, "PA·A9999": 1, "PA·99999": 1, "PAXXXXX": 0.2},
+        patterns={f"PC·{serial}": 1 for serial in _SERIALS} | {"PA·XXXXX": 0.4, "PAXXXXX": 0.4},
         rows=(Row(70, (45, 90), 12, 22),),
         palettes=(
             Palette((12, 66, 190), WHITE, 12),
@@ -209,39 +259,44 @@ STYLES = {
             Palette(BLACK, WHITE, 0.6),
         ),
         alphabets=_CHINA,
+        linked="PC",
         border=(5, 3),
         bolts=(105, 11, 11),
     ),
     "china_yellow": PlateStyle(
         name="china_yellow",
         size=(440, 140),
-        patterns={"PA·XXXXX": 3, "PA·99999": 2, "PAXXXXX": 0.2},
+        patterns={f"PC·{serial}": 1 for serial in _SERIALS}
+        | {"PC·99999": 6, "PA·XXXXX": 0.4, "PAXXXXX": 0.4},
         rows=(Row(70, (45, 90), 12, 22),),
         palettes=(Palette(YELLOW, BLACK),),
         alphabets=_CHINA,
+        linked="PC",
         border=(5, 3),
         bolts=(105, 11, 11),
     ),
     "china_yellow_two_row": PlateStyle(
         name="china_yellow_two_row",
         size=(440, 220),
-        patterns={"P·A/XXXXX": 3, "P·A/99999": 1},
+        patterns={f"P·C/{serial}": 1 for serial in _SERIALS} | {"P·C/99999": 6, "P·A/XXXXX": 0.4},
         rows=(Row(52, (80, 60), 22, 20, "220_up"), Row(152, (65, 110), 15, 20, "220_down")),
         palettes=(Palette(YELLOW, BLACK),),
         alphabets=_CHINA,
+        linked="PC",
         border=(5, 3),
         bolts=(150, 16, 12),
     ),
     "china_green": PlateStyle(
         name="china_green",
         size=(480, 140),
-        patterns={"PA EX9999": 3, "PA E99999": 2, "PA 99999E": 1},
+        patterns={"PC EX9999": 3, "PC E99999": 2, "PC 99999E": 1},
         rows=(Row(70, (43, 90), 9, 40, "green"),),
         palettes=(
             Palette((40, 200, 120), BLACK, 4, top=(230, 244, 236)),
             Palette((60, 205, 120), BLACK),
         ),
         alphabets=_CHINA,
+        linked="PC",
         border=(4, 2.5),
         bolts=(120, 11, 11),
         decals=(Decal((136, 55, 164, 85), 1, ground=(225, 235, 225), ink=(40, 90, 170)),),

@@ -90,7 +90,8 @@ def make_renderer(
 
 def _draw_characters(draws: Draws, layout: Layout) -> jax.Array:
     """Class ids (Cp,), void where the pattern has no character."""
-    choice = draws.index(layout.counts, layout.counts.shape)
+    uniform = draws.uniform(shape=layout.counts.shape)[layout.drawn_with]
+    choice = jnp.floor(uniform * layout.counts).astype(jnp.int32)
     return jnp.take_along_axis(layout.choices, choice[:, None], axis=1)[:, 0]
 
 

@@ -39,7 +39,7 @@ def render_seen_from(style, count, monkeypatch):
 def test_error_on_rendered_plates(name, monkeypatch):
     style = styles.STYLES[name]
     # The built-in fonts have no provinces, and geometry does not care what stands in a box.
-    style = dataclasses.replace(style, alphabets={**style.alphabets, "P": "A"})
+    style = dataclasses.replace(style, alphabets={**style.alphabets, "P": "A"}, linked="")
     plates, corners = render_seen_from(style, 64, monkeypatch)
     overlaps = []
     for ids, true in zip(plates["characters"], plates["position"], strict=True):
@@ -57,7 +57,9 @@ def test_error_on_rendered_plates(name, monkeypatch):
 
 def test_pattern_is_the_most_frequent_that_can_write_the_text():
     match = functools.partial(boxes.match_pattern, styles.STYLES["china_blue"])
-    assert match("皖A12345") == "PA·XXXXX"
+    assert match("皖A12345") == "PC·99999"
+    assert match("皖AB234C") == "PC·A999A"
+    assert match("皖ABCD45") == "PA·XXXXX"
     assert match("A皖12345") is None
     assert match("皖A1234") is None
 

@@ -78,6 +78,36 @@ def test_texts_follow_the_patterns_and_short_ones_end_in_void(name, glyph_folder
         np.testing.assert_array_equal(charset.encode(text, 8), ids)
 
 
+def test_linked_symbols_are_drawn_together():
+    pairs = {"P": "AABBC", "Q": "12345"}
+    style = dataclasses.replace(
+        STYLES["taiwan_new"],
+        patterns={"9P-Q": 1},
+        alphabets={**pairs, "9": DIGITS},
+        linked="PQ",
+    )
+    texts = [TAIWAN.decode(ids) for ids in render([style], only="characters")]
+    assert {text[1:] for text in texts} == {"A1", "A2", "B3", "B4", "C5"}
+    assert len({text[0] for text in texts}) > 5
+
+    uneven = dataclasses.replace(style, alphabets={**style.alphabets, "Q": "1234"})
+    with pytest.raises(ValueError, match="'taiwan_new': the alphabets of 'PQ' differ in length"):
+        render([uneven])
+
+
+@pytest.mark.parametrize("name", [name for name in STYLES if name.startswith("china")])
+def test_chinese_plates_are_those_that_are_issued(name, glyph_folder):
+    """Cities belong to their provinces and serials have at most two letters, but for a few."""
+    characters = render([STYLES[name]], CHINA, 8, 256, "characters", fonts=[glyph_folder])
+    texts = [CHINA.decode(ids) for ids in characters]
+    alphabets = STYLES[name].alphabets
+    issued = {"".join(pair) for pair in zip(alphabets["P"], alphabets["C"], strict=True)}
+    assert "冀T" in issued and "皖T" not in issued
+    assert len(issued) < 31 * 24
+    odd = [t for t in texts if t[:2] not in issued or sum(c in LETTERS for c in t[2:]) > 2]
+    assert len(odd) < 0.12 * len(texts)
+
+
 @pytest.fixture(scope="module")
 def glyph_folder(tmp_path_factory):
     """A glyph folder in which every province is a bar."""
