@@ -7,7 +7,9 @@ Any folder of photographs with a labels.csv is an experiment by itself:
     python -m hpa_jax.main --config=configs/files.py:charset=china --workdir=runs/mine \
         --config.data.prepared=prepared/mine
 
-It trains on the rows whose split is train and tests on those whose split is dev.
+It trains on the rows whose split is train and tests on those whose split is dev. With `init=READER`
+(`:charset=china,init=cn`) it goes on from a run or a shipped reader, at the paper's rate for
+trained weights: give that reader's model.width and image_size too.
 """
 
 import ml_collections

@@ -141,11 +141,19 @@ def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) 
     """The temperature that makes confidence most likely, given which plates were right.
 
     `hpa_jax.export --temperature` builds it in. Fit it on plates that neither trained nor measure.
+
+    Raises:
+      ValueError: all plates were right, or all wrong: nothing shows what confidence is worth.
     """
+    right = np.array([each.right for each in assessed])
+    if right.all() or not right.any():
+        raise ValueError(
+            f"{right.sum()} of {len(right)} plates were read right, and a temperature is fitted on "
+            "some right and some wrong ones: give more plates"
+        )
     read = jax.jit(lambda x: reader.model.apply(reader.variables, x / 255.0).logits)
     pixels = [recognize.to_pixels(crop(each.plate), reader.image_size) for each in assessed]
     logits_BCK = np.concatenate([read(x[None]) for x in pixels])
-    right = np.array([each.right for each in assessed])
 
     def log_loss(temperature: float) -> float:
         characters = jax.nn.softmax(logits_BCK / temperature).max(axis=-1)
@@ -219,6 +227,10 @@ def _report(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> None:
     right = np.array([each.right for each in assessed])
     confidence = np.array([each.reading.confidence for each in assessed])
     print(f"together         {right.sum()}/{len(right)}  {right.mean():.1%}")
+    foreign = [set(each.plate.text) - set(reader.charset.characters) for each in assessed]
+    if any(foreign):
+        characters = "".join(sorted(set().union(*foreign)))
+        print(f"{sum(map(bool, foreign))} of them have {characters}: this reader cannot write it")
     print(f"expected calibration error {calibration_error(confidence, right):.1%}")
     value, correct, accepted = threshold(confidence, right)
     if accepted:

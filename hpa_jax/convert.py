@@ -54,7 +54,8 @@ def convert_vim_lpr(
             f"{file} reads {network['num_classes']} characters and the charset has "
             f"{len(charset)}: give the network's with --charset"
         )
-    model = HPANet(**network | {"grey": grey})
+    network |= {"grey": grey}
+    model = HPANet(**network)
     _write(to, variables, checkpoint.make_metadata(model, charset, (50, 160), styles=()))
     return network
 
@@ -104,30 +105,36 @@ def _read_pickle(file: pathlib.Path) -> dict[str, np.ndarray]:
             f"{file}: refused, for it is damaged or holds more than tensors, which could run code "
             f"({reason}); save model.state_dict() alone"
         ) from error
-    if not isinstance(state, dict) or not all(torch.is_tensor(x) for x in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and torch.is_tensor(x) for name, x in state.items()
+    ):
         raise ValueError(f"{file}: holds no state dictionary; save model.state_dict() alone")
-    return {name: x.float().numpy() if x.is_floating_point() else x for name, x in state.items()}
+    tensors = {name: x.detach() for name, x in state.items()}  # of parameters
+    return {name: x.float().numpy() if x.is_floating_point() else x for name, x in tensors.items()}
 
 
 def write_state_dict(state: dict[str, np.ndarray], file: Path) -> None:
     """Writes a state dictionary as `.pth` or `.safetensors`.
 
     Raises:
+      OSError: the file cannot be written.
       ValueError: the file has another suffix.
       ModuleNotFoundError: the library that writes it is not installed.
     """
     file = pathlib.Path(file)
+    if file.suffix not in (".pth", ".safetensors"):
+        raise ValueError(f"{file}: must end in .pth or .safetensors")
+    if file.is_dir():
+        raise IsADirectoryError(f"{file}: is a folder; name a new file")
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".safetensors":
         import safetensors.numpy
 
         safetensors.numpy.save_file(state, file)
-    elif file.suffix == ".pth":
+    else:
         import torch
 
         torch.save({name: torch.from_numpy(np.array(x)) for name, x in state.items()}, file)
-    else:
-        raise ValueError(f"{file}: must end in .pth or .safetensors")
 
 
 def _write(to: Path, variables: dict[str, Any], metadata: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import jax
 import ml_collections
 
+from hpa_jax import inputs
 from hpa_jax.charset import find_charset
 from hpa_jax.data import (
     aolp,
@@ -21,6 +22,7 @@ from hpa_jax.data import (
     prepare,
     records,
 )
+from hpa_jax.data.plate import DataError
 from hpa_jax.data.styles import STYLES
 
 READERS = {"aolp": aolp, "ccpd": ccpd, "clpd": clpd, "folder": folder, "media_lab": media_lab}
@@ -28,9 +30,15 @@ Part = tuple[int, int]  # which process this is, of how many that read a part ea
 
 
 def prepare_run(config: ml_collections.ConfigDict) -> None:
-    """Makes the prepared data set that a config asks for, and prints the report."""
+    """Makes the prepared data set that a config asks for, and prints the report.
+
+    Raises:
+      ValueError: a field of the config is wrong, or it renders its plates.
+      DataError: as `prepare.prepare`.
+    """
     if jax.process_count() > 1:
         raise ValueError("--mode=prepare: works on all cores of one machine, without --distributed")
+    _require_prepared(config, "prepare")
     data = config.data
     reader = _named(READERS, data.reader, "data.reader")
     styles = [_named(STYLES, name, "data.estimate_boxes") for name in data.estimate_boxes]
@@ -55,11 +63,15 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
 
 
 def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
-    """Writes contact sheets and statistics of a prepared set to `workdir`/inspect."""
+    """Writes contact sheets and statistics of a prepared set to `workdir`/inspect.
+
+    Raises:
+      ValueError: a field of the config is wrong, or it renders its plates.
+      DataError: nothing is prepared there.
+    """
+    _require_prepared(config, "inspect")
     data, charset = config.data, find_charset(config.charset)
-
     key, augment_one = jax.random.key(config.seed), augment_batch(config)
-
     paths = inspect.inspect(
         data.prepared,
         pathlib.Path(workdir) / "inspect",
@@ -117,7 +129,9 @@ def test_sets(
     """By the name of each test set, a function that gives this process's part of its batches."""
     missing = [name for name, split in config.data.test.items() if not _has(config, split)]
     if missing and len(missing) == len(config.data.test):
-        records.Source(config.data.prepared, config.data.test[missing[0]])  # says what there is
+        counts = records.read_report(config.data.prepared)["counts"]
+        splits = ", ".join(repr(config.data.test[name]) for name in missing)
+        raise DataError(config.data.prepared, f"has no split {splits}; it has {counts}")
     for name in missing:
         print(f"not tested: {name}, for {config.data.prepared} lacks {config.data.test[name]}")
     return {
@@ -136,6 +150,20 @@ def test_sets(
         for name, split in config.data.test.items()
         if name not in missing
     }
+
+
+def _require_prepared(config: ml_collections.ConfigDict, mode: str) -> None:
+    """Refuses a config that has no files.
+
+    Raises:
+      ValueError: it renders its plates, or a field is wrong.
+    """
+    if not config.data.get("prepared"):
+        raise ValueError(
+            f"this config renders its plates, and --mode={mode} is for plates from files: take one "
+            "like configs/files.py"
+        )
+    inputs.check(config)
 
 
 def _has(config: ml_collections.ConfigDict, split: str) -> bool:

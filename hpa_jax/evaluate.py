@@ -50,8 +50,14 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
 
     Prints the accuracy and writes `readings.png` and `failures.png` (paper, figures 4 and 5) to
     `workdir`: a run, whose best checkpoint reads, or a shipped reader's name.
+
+    Raises:
+      OSError, ValueError: there is no such run, or a field of the config is wrong.
     """
+    inputs.check(config)
     workdir = pathlib.Path(workdir)
+    if workdir.is_file():
+        raise ValueError(f"workdir {workdir}: is a file: hpa_jax.assess reads with a single file")
     reader = load_recognizer(workdir)  # on every process: Orbax makes all wait for each other
     if jax.process_index() == 0:
         _evaluate(config, workdir, reader)
@@ -61,13 +67,17 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
 
 def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: Recognizer) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
+    config = config.copy_and_resolve_references()
+    config.image_size = reader.image_size  # whatever it was trained at
     if config.data.get("rendered"):
-        config = config.copy_and_resolve_references()
         config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts
     charset = find_charset(config.charset)
     key = jax.random.key(config.seed + 1)  # no key of training comes from this one
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    for test, batches in inputs.make_inputs(config, sharding, key).tests.items():
+    tests = inputs.make_inputs(config, sharding, key).tests
+    if not tests:
+        print("Nothing tested: this config has no data.test; see python -m hpa_jax.assess --help")
+    for test, batches in tests.items():
         right, total, pages = read_all(reader, batches(), charset)
         print(f"{test} {right}/{total} plates right ({right / total:.2%})".strip(), end="")
         print("" if test else ", never seen in training")

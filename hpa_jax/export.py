@@ -164,6 +164,8 @@ def export(
     """
     if style == "npz" and maps:
         raise ValueError("maps are for stablehlo and onnx: a reader from an .npz gives them anyway")
+    if style == "npz" and pathlib.Path(to).suffix != ".npz":
+        raise ValueError(f"{to}: must end in .npz, by which readers are known")
     if style != "npz" and about:
         raise ValueError("about is a line in an .npz alone")
     variables, metadata = readers.load(path)

@@ -29,6 +29,35 @@ class Inputs(NamedTuple):
     tests: dict[str, Callable[[], Iterator[Batch]]]
 
 
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses fields that nothing else would name.
+
+    Raises:
+      ValueError: one is wrong; it is named.
+    """
+    if config.model.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"model.dtype {config.model.dtype!r}: must be 'float32' or 'bfloat16'")
+    counts = ("batch_size", "num_steps", "log_every", "eval_every", "eval_size", "keep_checkpoints")
+    for name in counts:
+        if config[name] < 1:
+            raise ValueError(f"{name} {config[name]}: must be at least 1")
+    size = config.image_size
+    if (
+        not isinstance(size, tuple | list)
+        or len(size) != 2
+        or not all(isinstance(n, int) and n > 0 for n in size)
+    ):
+        raise ValueError(f"image_size {size}: must be height and width in pixels, as (50,160)")
+    if config.model.width <= 0:
+        raise ValueError(f"model.width {config.model.width}: must be more than 0")
+    data = config.data
+    for name in ("workers", "margin", "jitter"):
+        if data.get(name, 0) < 0:
+            raise ValueError(f"data.{name} {data[name]}: must not be negative")
+    if data.get("jitter", 0) > 1:
+        raise ValueError(f"data.jitter {data.jitter}: is a share of the plate's size, at most 1")
+
+
 def make_inputs(
     config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding, eval_key: jax.Array
 ) -> Inputs:
@@ -137,9 +166,6 @@ def make_eval_batches(
     render_batch: Callable[[jax.Array], Batch], key: jax.Array, size: int, batch_size: int
 ) -> Callable[[], Iterator[Batch]]:
     """A function that yields `size` plates, the same at every call; rows beyond weigh 0."""
-
-    if size < 1:
-        raise ValueError(f"eval_size {size}: must be at least 1")
 
     @jax.jit
     def batch_of(key: jax.Array, start: jax.Array) -> Batch:

@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C, so that a run stops between two steps with its state saved."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 
@@ -26,6 +27,8 @@ def catch_interrupts() -> Iterator[Callable[[int], bool]]:
 
     def handle(number, frame):
         received.append(number)
+        # Not print: a handler may come in the middle of one.
+        os.write(2, b"\nstopping after this step, saved; Ctrl-C again stops at once, unsaved\n")
         signal.signal(number, previous[number])
 
     previous = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}

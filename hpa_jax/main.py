@@ -23,7 +23,7 @@ _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Joins the processes of a
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the mode; returns the exit status: 0, 1 for an error, 143 for a run that was stopped."""
+    """Runs the mode; returns the exit status: 0; 1 for an error; 130 or 143 when stopped."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     command.set_up()
@@ -47,6 +47,9 @@ def main(argv: Sequence[str]) -> int:
     except interrupt.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 143
+    except KeyboardInterrupt:
+        print("stopped: nothing was saved since the last checkpoint", file=sys.stderr)
+        return 130
     except (ImportError, OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

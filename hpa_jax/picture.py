@@ -14,7 +14,7 @@ if typing.TYPE_CHECKING:
     from hpa_jax.recognize import Reading
 
 INK, RIGHT, WRONG, PAPER = (32, 32, 32), (0, 120, 60), (190, 30, 30), (255, 255, 255)
-CAPTION = 20  # pixels of the line beneath a tile
+CAPTION = 20  # pixels of a line beneath a tile
 
 
 def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
@@ -37,12 +37,13 @@ def maps_row(image_HWC: np.ndarray, reading: Reading, truth: str | None = None) 
     """
     height, width, _ = image_HWC.shape
     maps = reading.maps if reading.maps is not None else ()
-    row = Image.new("RGB", ((width + 4) * (1 + len(maps)), height + CAPTION), PAPER)
+    wrong = truth not in (None, reading.text)
+    row = Image.new("RGB", ((width + 4) * (1 + len(maps)), height + CAPTION * (1 + wrong)), PAPER)
     draw = ImageDraw.Draw(row)
     colour = INK if truth is None else RIGHT if reading.text == truth else WRONG
     caption = f"{latin(reading.text)}  {reading.confidence:.2f}"
-    if truth not in (None, reading.text):
-        caption = f"{latin(reading.text)}  is {latin(truth)}"
+    if wrong:
+        caption += f"\nis {latin(truth)}"
     _tile(row, draw, 0, image_HWC, caption, colour)
     for i, (map_hw, (character, confidence)) in enumerate(
         zip(maps, reading.characters, strict=False), start=1

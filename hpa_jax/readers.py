@@ -10,6 +10,7 @@ from flax import traverse_util
 
 SHIPPED = pathlib.Path(__file__).parent / "shipped"  # readers that come with the package
 FORMAT = 1  # of the small files; others are refused
+KEYS = {"format", "network", "charset", "image_size", "styles"}  # of their metadata
 
 
 def shipped() -> list[str]:
@@ -39,6 +40,8 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not pathlib.Path(path).exists():
         known = ", ".join(map(repr, shipped())) or "none"
         raise FileNotFoundError(f"{path}: no such run or file, and no shipped reader ({known})")
+    if pathlib.Path(path).is_file():
+        raise ValueError(f"{path}: is no reader: give a .npz, or the --workdir of a run")
     from hpa_jax import checkpoint  # Orbax, which takes seconds to import
 
     return checkpoint.load_reader(path)
@@ -89,9 +92,11 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     except Exception as error:  # a damaged archive makes NumPy raise almost anything
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise ValueError(f"no reader, or damaged ({reason})") from error
-    if metadata.get("format") != FORMAT:
+    if not isinstance(metadata, dict) or not metadata.keys() >= KEYS:
+        raise ValueError(f"no reader: its metadata lack one of {', '.join(sorted(KEYS))}")
+    if metadata["format"] != FORMAT:
         raise ValueError(
-            f"has format {metadata.get('format')!r}, and this version of hpa_jax reads format "
+            f"has format {metadata['format']!r}, and this version of hpa_jax reads format "
             f"{FORMAT}: read it with the version that wrote it"
         )
     return traverse_util.unflatten_dict(arrays, sep="/"), metadata

@@ -47,7 +47,7 @@ class Reading:
     text: str
     confidence: float
     characters: tuple[tuple[str, float], ...]
-    maps: np.ndarray | None = None
+    maps: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
 
 class Recognizer:
@@ -204,11 +204,13 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     try:
         if isinstance(image, Image.Image):
+            if 0 in image.size:
+                raise ValueError("it has no pixels")
             with _LOADING:
                 upright = ImageOps.exif_transpose(image)  # `open_rgb` did so already
                 upright.load()
         resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
-    except OSError as error:  # of an opened file that is decoded only now
+    except Exception as error:  # an opened file that is decoded only now may raise almost anything
         name = getattr(image, "filename", "") or "image"
         raise DataError(name, f"is damaged: {error}") from error
     return np.asarray(resized)
@@ -259,7 +261,11 @@ def list_shipped() -> None:
         variables, metadata = readers.load(name)
         parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
         size = (readers.SHIPPED / f"{name}.npz").stat().st_size / 2**20
-        print(f"{name}  {parameters / 1e6:.1f} M parameters, {size:.1f} MiB. {metadata['about']}")
+        height, width = metadata["image_size"]
+        print(
+            f"{name}  {parameters / 1e6:.1f} M parameters (width {metadata['network']['width']}), "
+            f"{height}×{width} pixels, {size:.1f} MiB. {metadata['about']}"
+        )
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -301,7 +307,11 @@ def _main(argv: Sequence[str]) -> int:
         if _MAPS.value:
             # Numbered, for files of one name in two folders.
             drawn = picture.maps_row(to_pixels(file, recognizers[0].image_size), reading)
-            drawn.save(pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png")
+            try:
+                drawn.save(pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png")
+            except OSError as error:
+                failed += 1
+                print(f"error: maps of {file}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 

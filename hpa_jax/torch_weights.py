@@ -82,7 +82,7 @@ def from_vim_lpr(state: StateDict) -> tuple[dict[str, Any], Variables]:
         if name.startswith(HEAD):
             continue
         name = name.replace(DUPLICATES, "context_path.")
-        if not np.array_equal(merged.setdefault(name, tensor), tensor):
+        if not np.array_equal(merged.setdefault(name, tensor), tensor, equal_nan=True):
             problems.append(f"{name}: differs from its duplicate below {DUPLICATES}")
     return network, _assemble(merged, abstract, _tensors_of(abstract), problems)
 
@@ -230,10 +230,11 @@ def _assemble(
 ) -> Variables:
     """Fills `abstract` from `state`, or raises with all `problems` and all mismatches."""
     given = {k: v for k, v in state.items() if not k.endswith(".num_batches_tracked")}
+    broken = [f"{k}: is not finite" for k, v in given.items() if not np.isfinite(v).all()]
     weights.raise_on_mismatch(
         {name: np.shape(tensor) for name, tensor in given.items()},
         {name: shape for names, shape in tensors.values() for name in names},
-        problems,
+        problems + broken,
     )
     flat = {}
     for path, array in traverse_util.flatten_dict(abstract).items():

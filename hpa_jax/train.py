@@ -20,7 +20,14 @@ from hpa_jax.interrupt import Interrupted, catch_interrupts
 from hpa_jax.metrics import MetricWriter
 from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
-from hpa_jax.train_state import TrainState, make_init, resumable, resume, start_from
+from hpa_jax.train_state import (
+    TrainState,
+    load_start,
+    make_init,
+    resumable,
+    resume,
+    start_from,
+)
 
 Batch = dict[str, jax.Array]
 
@@ -37,7 +44,11 @@ def train_and_evaluate(
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    _check(config)
+    inputs.check(config)
+    if config.batch_size % jax.device_count():
+        raise ValueError(
+            f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
+        )
 
     # --- Devices: one data axis; parameters on all, rows of a batch split over them.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
@@ -54,14 +65,17 @@ def train_and_evaluate(
     # --- State: 1. this run's latest checkpoint, 2. what config.init names, 3. random weights.
     manager = checkpoint.open_manager(workdir, config.keep_checkpoints)
     metadata = checkpoint.make_metadata(model, charset, config.image_size, config.data.styles)
+    start = None
+    if config.init.checkpoint and manager.latest_step() is None:
+        start = load_start(config.init.checkpoint, metadata)  # refused before anything compiles
     init = make_init(model, tx, config.image_size, bool(config.ema))
     state = jax.jit(init, out_shardings=replicated)(init_key)
     if manager.latest_step() is not None:
         state = resume(manager, state, metadata)
         if jax.process_index() == 0:
             print(f"resumed at step {state.step} of {config.num_steps}")
-    elif config.init.checkpoint or config.init.backbone:
-        state = start_from(state, config.init.checkpoint, config.init.backbone, metadata)
+    elif start or config.init.backbone:
+        state = start_from(state, start, config.init.backbone, metadata)
     first_step = int(state.step)
 
     # --- Steps.
@@ -100,23 +114,6 @@ def train_and_evaluate(
             "from there"
         )
     return state
-
-
-def _check(config: ml_collections.ConfigDict) -> None:
-    """Refuses fields that nothing else would name.
-
-    Raises:
-      ValueError: one is wrong; it is named.
-    """
-    if config.model.dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"model.dtype {config.model.dtype!r}: must be 'float32' or 'bfloat16'")
-    for name in ("batch_size", "log_every", "eval_every", "keep_checkpoints"):
-        if config[name] < 1:
-            raise ValueError(f"{name} {config[name]}: must be at least 1")
-    if config.batch_size % jax.device_count():
-        raise ValueError(
-            f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
-        )
 
 
 def make_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -180,7 +177,8 @@ class TrainLog:
         """
         if self._pending:
             step, scalars = self._pending[-1][0], self.check_finite()
-            self._writer.write(step, scalars | {"learning_rate": float(self._schedule(step))})
+            rate = float(self._schedule(step - 1))  # Optax counts the steps before
+            self._writer.write(step, scalars | {"learning_rate": rate})
             self._progress.set_postfix(loss=f"{scalars['loss']:.3f}")
             self._pending = []
 

@@ -91,15 +91,51 @@ def resumable(state: TrainState) -> Any:
     return {"optimizer": state.optimizer, "variables": state.variables}
 
 
+def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and metadata of a reader to go on from, once it fits; before anything compiles.
+
+    Args:
+      reader: a run, or a shipped reader's name, also with another charset, Cp or void, or narrower
+        (by a whole multiple).
+      metadata: of the new network.
+
+    Raises:
+      OSError, ValueError: it is missing or damaged, or does not fit; all that differs is named.
+    """
+    trained, theirs = readers.load(reader)
+    old, new = theirs["network"], metadata["network"]
+    flags = [
+        f"--config.model.{name}={old[name]}"
+        for name in ("backbone", "classifier", "attention", "grey")
+        if old[name] != new[name]
+    ]
+    if old["width"] > new["width"]:
+        flags.append(f"--config.model.width={old['width']}")
+    if flags:
+        raise ValueError(f"init.checkpoint {reader}: is of another network: {' '.join(flags)}")
+    if jax.process_index() == 0:
+        if old["width"] < new["width"]:
+            print(
+                f"{reader}: is widened to {new['width']} of the paper's channels; "
+                f"--config.model.width={old['width']} leaves it as it is"
+            )
+        if tuple(theirs["image_size"]) != tuple(metadata["image_size"]):
+            size = "({},{})".format(*theirs["image_size"])
+            print(f'{reader}: learned at another size: --config.image_size="{size}"')
+    return trained, theirs
+
+
 def start_from(
-    state: TrainState, reader: str, backbone: str, metadata: dict[str, Any]
+    state: TrainState,
+    start: tuple[dict[str, Any], dict[str, Any]] | None,
+    backbone: str,
+    metadata: dict[str, Any],
 ) -> TrainState:
     """The first state with the weights of other runs, in the shardings of `state`.
 
     Args:
       state: of the new network, just initialised.
-      reader: a run, or a shipped reader's name, to go on from, also with another charset, Cp or
-        void, or narrower (by a whole multiple); or "".
+      start: what `load_start` gave, or None.
       backbone: a run or converted ResNet whose `backbone/context_path` is taken; or "".
       metadata: of the new network.
 
@@ -108,20 +144,10 @@ def start_from(
         is named.
     """
     variables = jax.device_get(state.variables)
-    if reader:
-        trained, theirs = readers.load(reader)
+    if start:
+        trained, theirs = start
         if theirs["network"]["width"] < metadata["network"]["width"]:
             trained, theirs = _widened(trained, theirs, metadata["network"]["width"])
-            if jax.process_index() == 0:
-                print(f"{reader}: widened to {theirs['network']['width']} of the paper's channels")
-        fixed = ("backbone", "width", "classifier", "attention", "grey")
-        flags = [
-            f"--config.model.{name}={theirs['network'][name]}"
-            for name in fixed
-            if theirs["network"][name] != metadata["network"][name]
-        ]
-        if flags:
-            raise ValueError(f"init.checkpoint {reader}: is of another network: {' '.join(flags)}")
         charsets = Charset(theirs["charset"]), Charset(metadata["charset"])
         variables = weights.adapt(trained, variables, *charsets)
     if backbone:

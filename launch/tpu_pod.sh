@@ -5,7 +5,10 @@
 set -euo pipefail
 name=$1 zone=$2 config=$3 workdir=$4
 run=${DRY_RUN:+echo}
-repository=$(git config --get remote.origin.url)
+repository=$(git config --get remote.origin.url) || {
+  echo "error: this clone has no remote called origin, from which the workers could clone" >&2
+  exit 1
+}
 everywhere() {
   $run gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command "$1"
 }

@@ -49,6 +49,8 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
     assessed = assess.assess(reader, folder.read(tmp_path))
     assert assess.counts(assessed) == {"a": (1, 2), "b": (2, 2)}
     assert assess.failures_sheet(reader, assessed).width > 80
+    with pytest.raises(ValueError, match="2 of 2 plates were read right"):
+        assess.fit_temperature(reader, [each for each in assessed if each.right][:2])
     fitted = assess.fit_temperature(reader, assessed)
     sharper = recognize.make_recognizer(weights.soften(reader.variables, 0.5), metadata, "xla")
     assert assess.fit_temperature(sharper, assessed) == pytest.approx(2 * fitted, rel=0.05)

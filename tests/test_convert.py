@@ -176,6 +176,26 @@ def test_files_without_a_state_dictionary_are_refused(name, tmp_path):
         convert.read_state_dict(tmp_path / "list.pth")
 
 
+def test_what_cannot_be_a_state_dictionary_s_file_is_refused(tmp_path):
+    (tmp_path / "folder.pth").mkdir()
+    with pytest.raises(OSError, match="folder.pth: is a folder"):
+        convert.write_state_dict({}, tmp_path / "folder.pth")
+    with pytest.raises(ValueError, match="must end in .pth or .safetensors"):
+        convert.write_state_dict({}, tmp_path / "new/weights.bin")
+    assert not (tmp_path / "new").exists()
+
+
+def test_tensors_that_are_not_finite_are_named_and_parameters_are_tensors(tmp_path):
+    state = dict(torch_hpa.ResNet("resnet18", imagenet_head=True).state_dict())
+    state["conv1.weight"] = torch.nn.Parameter(state["conv1.weight"])
+    torch.save(state, tmp_path / "whole.pth")
+    convert.convert_torchvision(tmp_path / "whole.pth", tmp_path / "whole")
+    state["bn1.bias"] = state["bn1.bias"] * np.nan
+    torch.save(state, tmp_path / "broken.pth")
+    with pytest.raises(ValueError, match=r"1 arrays do not fit:\n  bn1.bias: is not finite$"):
+        convert.convert_torchvision(tmp_path / "broken.pth", tmp_path / "broken")
+
+
 def test_the_charset_must_fit_the_classes(tmp_path):
     torch.save(random_torch(0, num_classes=24).state_dict(), tmp_path / "weights.pth")
     with pytest.raises(ValueError, match="reads 24 characters and the charset has 34"):

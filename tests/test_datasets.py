@@ -120,6 +120,36 @@ def test_wrong_names_are_explained(field):
         datasets.prepare_run(config)
 
 
+def test_rendered_plates_are_not_prepared(tmp_path):
+    for run in (datasets.prepare_run, lambda config: datasets.inspect_run(config, tmp_path)):
+        with pytest.raises(ValueError, match="renders its plates.*configs/files.py"):
+            run(get_config("synthetic"))
+
+
+@pytest.mark.parametrize(("field", "value"), [("workers", -1), ("margin", -0.3), ("jitter", 3.0)])
+def test_wrong_numbers_are_explained(field, value):
+    config = get_config("files")
+    config.data[field] = value
+    with pytest.raises(ValueError, match=f"data.{field} {value}: "):
+        datasets.prepare_run(config)
+
+
+def test_damaged_sets_are_named(tmp_path):
+    trees.write(tmp_path / "data/AB12.jpg", trees.jpeg())
+    config = get_config("files")
+    config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
+    datasets.prepare_run(config)
+    for file, run in (("dataset_info.json", datasets.prepare_run), ("report.json", open_test_sets)):
+        (tmp_path / "set" / file).write_text('{"name": ')
+        with pytest.raises(DataError, match=f"{file}: is damaged"):
+            run(config)
+
+
+def open_test_sets(config):
+    config.data.test = {"": "train"}
+    datasets.test_sets(config)
+
+
 def test_missing_data_are_explained(tmp_path):
     config = get_config("aolp")
     config.data.root, config.data.prepared = str(tmp_path / "none"), str(tmp_path / "set")
@@ -143,6 +173,9 @@ def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
     config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
     datasets.prepare_run(config)
     with pytest.raises(DataError, match="has no split 'dev'; it has .*'rp': 1"):
+        datasets.test_sets(config)
+    config.data.test = {"both": "dev+rp"}
+    with pytest.raises(DataError, match=r"has no split 'dev\+rp'; it has"):
         datasets.test_sets(config)
     config.data.test = {"RP": "rp", "both": "rp+dev"}
     assert list(datasets.test_sets(config)) == ["RP"]

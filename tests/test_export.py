@@ -83,7 +83,11 @@ def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("style", "options", "says"),
-    [("npz", {"maps": True}, "maps are for"), ("onnx", {"about": "x"}, "about is a line in")],
+    [
+        ("npz", {"maps": True}, "maps are for"),
+        ("npz", {}, "reader: must end in .npz"),
+        ("onnx", {"about": "x"}, "about is a line in"),
+    ],
 )
 def test_what_a_format_has_not_is_refused(run, tmp_path, style, options, says):
     with pytest.raises(ValueError, match=says):

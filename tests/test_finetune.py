@@ -135,7 +135,9 @@ def test_training_goes_on_from_a_narrower_reader(config, reader, tmp_path, capsy
     other.init.checkpoint, other.model.width = str(reader[0]), 0.25
     other.num_steps, other.optimizer.learning_rate = 1, 0.0
     state = train.train_and_evaluate(other, tmp_path)
-    assert f"{reader[0]}: widened to 0.25 of the paper's channels" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{reader[0]}: is widened to 0.25 of the paper's channels" in printed
+    assert "--config.model.width=0.125 leaves it as it is" in printed
     wide, narrow = (
         tree["params"]["backbone"]["context_path"]["conv1"]["kernel"]
         for tree in (jax.device_get(state.variables), reader[1])

@@ -66,6 +66,9 @@ def test_damaged_and_foreign_files_are_named(shipped, tmp_path):
     for name in ("short.npz", "foreign.npz"):
         with pytest.raises(ValueError, match=f"{name}: no reader, or damaged"):
             readers.load(tmp_path / name)
+    np.savez(tmp_path / "bare.npz", metadata=np.array('{"format": 1}'))
+    with pytest.raises(ValueError, match="bare.npz: no reader: its metadata lack one of charset, "):
+        readers.load(tmp_path / "bare.npz")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         readers.load(tmp_path / "nowhere.npz")
     with pytest.raises(FileNotFoundError, match=r"xy: no such run or file, .* reader \(.*'xx'\)"):

@@ -90,6 +90,15 @@ def test_every_mode_of_image_is_read(reader, images, mode):
     assert reader.read([image]) == reader.read([np.asarray(image.convert("RGB"))])
 
 
+class Broken(Image.Image):
+    """A picture whose decoder raises what Pillow's raise over damaged chunks."""
+
+    size = (9, 9)
+
+    def getexif(self):
+        raise SyntaxError("broken PNG file")
+
+
 def test_wrong_images_are_named(reader, tmp_path):
     empty = tmp_path / "empty.jpg"
     empty.touch()
@@ -102,8 +111,9 @@ def test_wrong_images_are_named(reader, tmp_path):
         reader.read([np.zeros((0, 9, 3), np.uint8)])  # an empty crop
     Image.new("RGB", (99, 99)).save(tmp_path / "cut.png")
     cut = io.BytesIO((tmp_path / "cut.png").read_bytes()[:80])
-    with pytest.raises(ValueError, match="^image: is damaged"):
-        reader.read([Image.open(cut)])
+    for image in (Image.open(cut), Broken(), Image.new("RGB", (0, 5))):
+        with pytest.raises(ValueError, match="^image: is damaged"):
+            reader.read([image])
 
 
 def test_one_opened_picture_may_come_often(reader, images, tmp_path):

@@ -44,6 +44,9 @@ def test_metrics_are_written(run, config):
     lines = [json.loads(line) for line in (run[0] / "metrics.jsonl").read_text().splitlines()]
     terms = {"loss", "character_loss", "semantic_loss", "position_loss"}
     assert terms | {"learning_rate", "gradient_norm"} <= set(lines[0])
+    rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
+    schedule, _ = train.make_optimizer(config)
+    assert rates == [float(schedule(count)) for count in range(4)]  # what the updates were made by
     assert [line["step"] for line in lines if "accuracy" in line] == [2, 4]
     assert json.loads((run[0] / "config.json").read_text())["batch_size"] == config.batch_size
 
@@ -133,12 +136,29 @@ def test_batch_must_divide_by_devices(config, tmp_path):
         train.train_and_evaluate(other, tmp_path)
 
 
-@pytest.mark.parametrize("field", ["batch_size", "log_every", "eval_every", "keep_checkpoints"])
-def test_what_must_not_be_zero(config, tmp_path, field):
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("batch_size", 0, "batch_size 0: must be at least 1"),
+        ("num_steps", 0, "num_steps 0: must be at least 1"),
+        ("log_every", 0, "log_every 0: must be at least 1"),
+        ("eval_every", 0, "eval_every 0: must be at least 1"),
+        ("eval_size", 0, "eval_size 0: must be at least 1"),
+        ("keep_checkpoints", 0, "keep_checkpoints 0: must be at least 1"),
+        ("image_size", (50,), r"image_size \(50,\): must be height and width"),
+        ("image_size", (0, 160), r"image_size \(0, 160\): must be height and width"),
+        ("model.width", -1.0, "model.width -1.0: must be more than 0"),
+    ],
+)
+def test_wrong_numbers_are_named_in_training_and_in_evaluation(
+    run, config, tmp_path, field, value, says
+):
     other = config.copy_and_resolve_references()
-    other[field] = 0
-    with pytest.raises(ValueError, match=f"{field} 0: must be at least 1"):
+    other.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=says):
         train.train_and_evaluate(other, tmp_path)
+    with pytest.raises(ValueError, match=says):
+        evaluate.evaluate_run(other, run[0])
 
 
 def test_unknown_types_are_refused(config, tmp_path):

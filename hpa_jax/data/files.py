@@ -76,6 +76,13 @@ def image_names(folder: pathlib.Path) -> list[str]:
     return sorted(names, key=natural_key)
 
 
+def tables(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the CSVs in a folder, sorted, without hidden ones."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name.lower().endswith(".csv") and e.is_file()]
+    return [folder / name for name in sorted(names) if not name.startswith(".")]
+
+
 def natural_key(name: str) -> tuple:
     """A sort key that puts 2.jpg before 10.jpg."""
     stem = pathlib.PurePath(name).stem
@@ -110,14 +117,19 @@ def read_table(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields (where, row) for each row of a CSV with a header; `where` is "file, line N".
 
-    Rows with more or fewer fields than the header go to `on_bad`.
+    Columns go by their names in lower case. Rows with more or fewer fields than the header go to
+    `on_bad`.
 
     Raises:
-      DataError: the file cannot be read, is no CSV, or its header lacks one of `columns`.
+      DataError: the file cannot be read, is no CSV, or its header lacks one of `columns` or
+        repeats a name.
     """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = [name.strip().lower() for name in next(reader, [])]
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        if repeated:
+            raise DataError(path, f"has several columns called {', '.join(repeated)}")
         missing = [name for name in columns if name not in header]
         if missing:
             found = ",".join(header)[:200]

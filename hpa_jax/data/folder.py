@@ -30,10 +30,13 @@ from hpa_jax.data.plate import (
     make_box,
     make_corners,
     normalise_text,
+    overlap,
     stop,
 )
 
+TABLE = "labels.csv"
 COLUMNS = ("file", "text")
+MIN_OVERLAP = 0.1  # of a box and its corners' hull; people draw boxes loosely, but not elsewhere
 
 
 def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
@@ -44,21 +47,25 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
       on_bad: what to do with each row or file that cannot be used; raises unless told otherwise.
 
     Raises:
-      DataError: no such folder, or neither a CSV nor an image in it.
+      DataError: no such folder, or neither a CSV nor an image in it, or labels.csv one level below.
     """
     root = files.locate(
         root,
-        lambda f: any(f.glob("*.csv")) or bool(files.image_names(f)) or _has_split_folders(f),
-        "CSV with the columns file,text, and no images",
+        lambda f: bool(files.tables(f) or files.image_names(f)) or _has_split_folders(f),
+        "CSV with the columns file,text or images",
         above=0,
     )
-    tables = sorted(root.glob("*.csv"))
-    if len(tables) > 1 and root / "labels.csv" not in tables:
+    tables = files.tables(root)
+    if not tables:
+        for child in files.subfolders(root):
+            if any(table.name.lower() == TABLE for table in files.tables(child)):
+                raise DataError(root, f"has no CSV, but its folder {child.name} has: name that one")
+        return _read_names(root, on_bad)
+    chosen = [t for t in tables if t.name.lower() == TABLE] if len(tables) > 1 else tables
+    if len(chosen) != 1:
         names = ", ".join(t.name for t in tables)
-        raise DataError(root, f"has several CSVs: {names}. Call the right one labels.csv")
-    if tables:
-        return read_table(root / "labels.csv" if len(tables) > 1 else tables[0], on_bad)
-    return _read_names(root, on_bad)
+        raise DataError(root, f"has several CSVs: {names}. Call the right one {TABLE}")
+    return read_table(chosen[0], on_bad)
 
 
 def read_table(path: pathlib.Path, on_bad: OnBad = stop) -> Iterator[Plate]:
@@ -86,6 +93,8 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
     corners = parse_corners(row["corners"], where) if row.get("corners") else None
     if corners and box is None:
         box = hull(corners)
+    if corners and overlap(hull(corners), box) < MIN_OVERLAP:
+        raise DataError(where, f"the box {box} is not around the corners {row['corners']!r}")
     characters = ()
     if row.get("character_boxes"):
         boxes = row["character_boxes"].rstrip(";").split(";")

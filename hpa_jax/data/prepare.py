@@ -122,6 +122,9 @@ def prepare(
             sizes[shard.split] += notes["bytes"]
             progress.update(len(shard.plates))
 
+    if not any(n for shards in lengths.values() for n in shards.values()):
+        raise DataError(name, f"none of its photographs can be used; the first: {bad[0]}")
+
     report = Report(name, expected=dict(expected or {}), without_text=without_text)
     statistics.fill(report, charset)
     report.bad = sorted(map(str, bad))
@@ -155,7 +158,10 @@ def _ignore(error: DataError) -> None:
 
 def _check_directory(directory: pathlib.Path, name: str) -> None:
     info = directory / INFO
-    other = json.loads(info.read_text())["name"] if info.is_file() else name
+    try:
+        other = json.loads(info.read_text())["name"] if info.is_file() else name
+    except (ValueError, KeyError) as error:
+        raise DataError(info, "is damaged: remove it and prepare again") from error
     if other != name:
         raise DataError(directory, f"holds another data set, {other}: choose another directory")
 

@@ -84,12 +84,16 @@ class Source:
           split: as TFDS writes splits: "ac+rp", "train[:90%]".
 
         Raises:
-          DataError: no prepared set there, or no such split in it, or the split is empty.
+          DataError: no prepared set there, or a damaged one, or no such split in it, or the split
+            is empty.
         """
         directory = pathlib.Path(directory)
         if not (directory / "dataset_info.json").is_file():
             raise DataError(directory, "holds no prepared data set: run --mode=prepare first")
-        builder = tfds.builder_from_directory(directory)
+        try:
+            builder = tfds.builder_from_directory(directory)
+        except Exception as error:  # TFDS and Protobuf raise almost anything over damaged files
+            raise DataError(directory, f"is damaged ({error}): run --mode=prepare again") from error
         try:
             # TFDS decodes nothing here: its own source of raw bytes is what we need.
             self._bytes = builder.as_data_source(split).data_source
@@ -115,9 +119,12 @@ def read_report(directory: str | os.PathLike) -> dict:
     """Returns the report of a prepared set, which lies beside its records.
 
     Raises:
-      DataError: no prepared set there.
+      DataError: no prepared set there, or a damaged one.
     """
     file = pathlib.Path(directory) / REPORT
     if not file.is_file():
         raise DataError(directory, "holds no prepared data set: run --mode=prepare first")
-    return json.loads(file.read_text(encoding="utf-8"))
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(file, f"is damaged ({error}): run --mode=prepare again") from error

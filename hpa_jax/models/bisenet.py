@@ -78,13 +78,12 @@ class FusionConv(nn.Module):
 
     Upsampling and shifting act on positions, mixing acts on channels, and the two commute: the
     context's channels are mixed at its own small size for all nine taps, then moved to their
-    places. Same parameters and, up to rounding, same result as the plain form (`plain=True`) at
-    a third of the multiply-adds or less.
+    places. Same parameters and, up to rounding, same result as the plain form (tests/models/
+    test_hpa.py has it) at a third of the multiply-adds or less.
     """
 
     features: int
     dtype: DTypeLike
-    plain: bool = False
 
     @nn.compact
     def __call__(self, inputs: GlobalFeatures) -> jax.Array:
@@ -95,9 +94,6 @@ class FusionConv(nn.Module):
         inputs = [x.astype(self.dtype) for x in inputs]
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
         size = inputs[0].shape[1:3]
-        if self.plain:
-            resized = [inputs[0]] + [layers.upsample(x, size).swapaxes(2, 3) for x in inputs[1:]]
-            return layers.conv(jnp.concatenate(resized, axis=-1), kernel) + bias
         splits = np.cumsum([x.shape[-1] for x in inputs])[:-1]
         kernels = jnp.split(kernel, splits, axis=2)
         y = layers.add_channels(layers.conv(inputs[0], kernels[0]), bias)

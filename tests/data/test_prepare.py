@@ -1,8 +1,10 @@
 """Preparing: crops with the right geometry, in a set that TFDS opens, resumable, and its report."""
 
+import dataclasses
 import functools
 import io
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -208,6 +210,9 @@ def test_wrong_label_stops_before_any_image_is_read(tmp_path, text, says):
 def test_nothing_to_prepare_and_foreign_directories(tmp_path):
     with pytest.raises(DataError, match="no plates with a text"):
         prepare.prepare("set", reader([]), tmp_path, workers=1)
+    with pytest.raises(DataError, match="none of its photographs can be used; the first: nowhere"):
+        absent = dataclasses.replace(plate(), image=pathlib.Path("nowhere.jpg"))
+        prepare.prepare("set", reader([absent]), tmp_path / "bad", workers=1, skip_bad=True)
     prepare.prepare("one", reader([plate()]), tmp_path, workers=1)
     with pytest.raises(DataError, match="holds another data set, one"):
         prepare.prepare("two", reader([plate()]), tmp_path, workers=1)

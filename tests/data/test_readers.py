@@ -314,6 +314,26 @@ def test_folder_csv_with_everything(tmp_path):
     assert (second.text, second.split, second.box) == ("皖A1", "train", None)
 
 
+def test_folder_csv_is_found_and_read_in_any_case(tmp_path):
+    """A table that is overlooked would leave file names for texts, and test rows for training."""
+    trees.write(tmp_path / "Labels.CSV", "File,TEXT,Split,X1,Y1,X2,Y2\n1.jpg,ab12,dev,1,2,3,4\n")
+    trees.write(tmp_path / "._Labels.csv", b"\0\0")  # macOS leaves such beside copied files
+    (plate,) = folder.read(tmp_path)
+    assert (plate.text, plate.split, plate.box) == ("AB12", "dev", (1, 2, 3, 4))
+    trees.write(tmp_path / "more.csv", "file,text,Text\n1.jpg,AB12,CD34\n")
+    assert [plate.text for plate in folder.read(tmp_path)] == ["AB12"]
+    (tmp_path / "Labels.CSV").unlink()
+    with pytest.raises(DataError, match="more.csv: has several columns called text"):
+        list(folder.read(tmp_path))
+
+
+def test_a_folder_above_labelled_ones_is_not_read_by_names(tmp_path):
+    trees.write(tmp_path / "mine/labels.csv", "file,text\np1.jpg,AB12\n")
+    trees.write(tmp_path / "mine/p1.jpg", b"x")
+    with pytest.raises(DataError, match="has no CSV, but its folder mine has"):
+        list(folder.read(tmp_path))
+
+
 def test_folder_names(tmp_path):
     trees.write(tmp_path / "test/AB-1234_3.jpg", b"x")
     trees.write(tmp_path / "ab1234.PNG", b"x")
@@ -347,6 +367,7 @@ def test_folder_split_names(tmp_path, split):
         ('1.jpg,AB12,,,,,"1,1;9,1;9,9"', "four points"),
         ('1.jpg,AB12,,,,,"1,1;1,9;9,9;9,1"', "clockwise"),
         ("1.jpg,AB12,,,,,1,1;9,1;9,9;1,9", "quote commas"),
+        ('1.jpg,AB12,1,1,9,9,"50,50;59,50;59,59;50,59"', "is not around the corners"),
     ],
 )
 def test_folder_bad_rows_are_named_and_the_others_read(tmp_path, row, says):
