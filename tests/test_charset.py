@@ -39,5 +39,6 @@ def test_more_characters_than_maps_can_hold_are_refused():
 def test_a_misspelt_name_is_answered_with_those_known():
     assert charset.find_charset("china") is charset.CHINA
     assert charset.find_charset("AB1").characters == "AB1"
-    with pytest.raises(ValueError, match="the names known are taiwan, greece, china"):
-        charset.find_charset("tawian")
+    for name in ("tawian", "chnia"):
+        with pytest.raises(ValueError, match="the names known are taiwan, greece, china"):
+            charset.find_charset(name)
