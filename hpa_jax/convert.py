@@ -109,8 +109,10 @@ def _read_pickle(file: pathlib.Path) -> dict[str, np.ndarray]:
         isinstance(name, str) and torch.is_tensor(x) for name, x in state.items()
     ):
         raise ValueError(f"{file}: holds no state dictionary; save model.state_dict() alone")
-    tensors = {name: x.detach() for name, x in state.items()}  # of parameters
-    return {name: x.float().numpy() if x.is_floating_point() else x for name, x in tensors.items()}
+    return {
+        name: x.detach().float().numpy() if x.is_floating_point() else x
+        for name, x in state.items()
+    }
 
 
 def write_state_dict(state: dict[str, np.ndarray], file: Path) -> None:

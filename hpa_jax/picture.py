@@ -40,7 +40,7 @@ def maps_row(image_HWC: np.ndarray, reading: Reading, truth: str | None = None) 
     wrong = truth not in (None, reading.text)
     row = Image.new("RGB", ((width + 4) * (1 + len(maps)), height + CAPTION * (1 + wrong)), PAPER)
     draw = ImageDraw.Draw(row)
-    colour = INK if truth is None else RIGHT if reading.text == truth else WRONG
+    colour = WRONG if wrong else INK if truth is None else RIGHT
     caption = f"{latin(reading.text)}  {reading.confidence:.2f}"
     if wrong:
         caption += f"\nis {latin(truth)}"

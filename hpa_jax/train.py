@@ -65,12 +65,13 @@ def train_and_evaluate(
     # --- State: 1. this run's latest checkpoint, 2. what config.init names, 3. random weights.
     manager = checkpoint.open_manager(workdir, config.keep_checkpoints)
     metadata = checkpoint.make_metadata(model, charset, config.image_size, config.data.styles)
+    fresh = manager.latest_step() is None
     start = None
-    if config.init.checkpoint and manager.latest_step() is None:
+    if fresh and config.init.checkpoint:
         start = load_start(config.init.checkpoint, metadata)  # refused before anything compiles
     init = make_init(model, tx, config.image_size, bool(config.ema))
     state = jax.jit(init, out_shardings=replicated)(init_key)
-    if manager.latest_step() is not None:
+    if not fresh:
         state = resume(manager, state, metadata)
         if jax.process_index() == 0:
             print(f"resumed at step {state.step} of {config.num_steps}")

@@ -93,7 +93,7 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
     corners = parse_corners(row["corners"], where) if row.get("corners") else None
     if corners and box is None:
         box = hull(corners)
-    if corners and overlap(hull(corners), box) < MIN_OVERLAP:
+    elif corners and overlap(hull(corners), box) < MIN_OVERLAP:
         raise DataError(where, f"the box {box} is not around the corners {row['corners']!r}")
     characters = ()
     if row.get("character_boxes"):

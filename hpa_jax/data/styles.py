@@ -149,6 +149,7 @@ _CHINA = {
 }
 # At most two of the five characters after it are letters (GA 36-2018).
 _SERIALS = ["".join(s) for s in itertools.product("A9", repeat=5) if s.count("A") <= 2]
+_CHINA_PATTERNS = {f"PC·{serial}": 1 for serial in _SERIALS} | {"PA·XXXXX": 0.4, "PAXXXXX": 0.4}
 
 _TAIWAN_PALETTES = (
     Palette(WHITE, BLACK, 20),
@@ -249,7 +250,7 @@ STYLES = {
     "china_blue": PlateStyle(
         name="china_blue",
         size=(440, 140),
-        patterns={f"PC·{serial}": 1 for serial in _SERIALS} | {"PA·XXXXX": 0.4, "PAXXXXX": 0.4},
+        patterns=_CHINA_PATTERNS,
         rows=(Row(70, (45, 90), 12, 22),),
         palettes=(
             Palette((12, 66, 190), WHITE, 12),
@@ -266,8 +267,7 @@ STYLES = {
     "china_yellow": PlateStyle(
         name="china_yellow",
         size=(440, 140),
-        patterns={f"PC·{serial}": 1 for serial in _SERIALS}
-        | {"PC·99999": 6, "PA·XXXXX": 0.4, "PAXXXXX": 0.4},
+        patterns=_CHINA_PATTERNS | {"PC·99999": 6},
         rows=(Row(70, (45, 90), 12, 22),),
         palettes=(Palette(YELLOW, BLACK),),
         alphabets=_CHINA,

@@ -90,8 +90,7 @@ def make_renderer(
 
 def _draw_characters(draws: Draws, layout: Layout) -> jax.Array:
     """Class ids (Cp,), void where the pattern has no character."""
-    uniform = draws.uniform(shape=layout.counts.shape)[layout.drawn_with]
-    choice = jnp.floor(uniform * layout.counts).astype(jnp.int32)
+    choice = draws.index(layout.counts, layout.counts.shape)[layout.drawn_with]
     return jnp.take_along_axis(layout.choices, choice[:, None], axis=1)[:, 0]
 
 

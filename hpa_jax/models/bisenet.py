@@ -78,8 +78,8 @@ class FusionConv(nn.Module):
 
     Upsampling and shifting act on positions, mixing acts on channels, and the two commute: the
     context's channels are mixed at its own small size for all nine taps, then moved to their
-    places. Same parameters and, up to rounding, same result as the plain form (tests/models/
-    test_hpa.py has it) at a third of the multiply-adds or less.
+    places. Same parameters and, up to rounding, same result as the plain form, which its
+    test states, at a third of the multiply-adds or less.
     """
 
     features: int
