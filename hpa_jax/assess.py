@@ -100,6 +100,12 @@ def counts(assessed: Sequence[Assessed]) -> dict[str, tuple[int, int]]:
     return {name: (sum(right), len(right)) for name, right in sorted(rights.items())}
 
 
+def outcomes(assessed: Sequence[Assessed]) -> tuple[np.ndarray, np.ndarray]:
+    """Each plate's confidence, float, and whether it was read right, bool."""
+    confidence = np.array([each.reading.confidence for each in assessed])
+    return confidence, np.array([each.right for each in assessed])
+
+
 def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[int, float, float]]:
     """For each bin of confidence: plates, their mean confidence, the share of them right."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -145,7 +151,7 @@ def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) 
     Raises:
       ValueError: all plates were right, or all wrong: nothing shows what confidence is worth.
     """
-    right = np.array([each.right for each in assessed])
+    _, right = outcomes(assessed)
     if right.all() or not right.any():
         raise ValueError(
             f"{right.sum()} of {len(right)} plates were read right, and a temperature is fitted on "
@@ -193,6 +199,48 @@ def failures_sheet(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -
     return picture.page([picture.maps_row(x, reading, p.text) for x, reading, p in rows])
 
 
+def summary(assessed: Sequence[Assessed], charset: Charset) -> list[str]:
+    """Lines for people: plates right by set, calibration, what can be accepted.
+
+    Args:
+      assessed: at least one plate.
+      charset: the reader's; plates that it cannot write are counted as wrong, and it is said.
+    """
+    confidence, right = outcomes(assessed)
+    rows = [*counts(assessed).items(), ("together", (right.sum(), len(right)))]
+    lines = [f"{name:<16} {good}/{total}  {good / total:.1%}" for name, (good, total) in rows]
+    foreign = [set(each.plate.text) - set(charset.characters) for each in assessed]
+    if any(foreign):
+        characters = "".join(sorted(set().union(*foreign)))
+        count = sum(map(bool, foreign))
+        lines.append(f"{count} of them have {characters}: this reader cannot write it")
+    lines.append(f"expected calibration error {calibration_error(confidence, right):.1%}")
+    value, correct, accepted = threshold(confidence, right)
+    if accepted:
+        lines.append(
+            f"from confidence {np.floor(value * 1e4) / 1e4:.4f} on: {accepted}/{len(right)} "
+            f"accepted, {correct}/{accepted} of them right"
+        )
+    else:
+        lines.append(f"at no confidence are {WANTED:.1%} right")
+    return lines
+
+
+def save_pictures(
+    reader: recognize.Recognizer, assessed: Sequence[Assessed], to: str | pathlib.Path
+) -> list[pathlib.Path]:
+    """Writes `reliability.png` and, if plates were misread, `failures.png` to the folder `to`."""
+    to = pathlib.Path(to)
+    to.mkdir(parents=True, exist_ok=True)
+    confidence, right = outcomes(assessed)
+    pictures = {"reliability.png": reliability_chart(confidence, right)}
+    if not right.all():
+        pictures["failures.png"] = failures_sheet(reader, assessed)
+    for name, drawn in pictures.items():
+        drawn.save(to / name)
+    return [to / name for name in pictures]
+
+
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
     if len(argv) + bool(_RENDERED.value) != 2:
@@ -214,41 +262,16 @@ def _main(argv: Sequence[str]) -> int:
         if not plates:
             wanted = f" of the split {split!r}" if split else ""
             raise ValueError(f"{argv[1]}: has no plates{wanted}")
-        _report(reader, assess(reader, plates))
+        assessed = assess(reader, plates)
+        print(*summary(assessed, reader.charset), sep="\n")
+        if _FIT.value:
+            print(f"best temperature {fit_temperature(reader, assessed):.2f}")
+        if _TO.value:
+            print(*save_pictures(reader, assessed, _TO.value), sep="\n")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _report(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> None:
-    for name, (right, total) in counts(assessed).items():
-        print(f"{name:<16} {right}/{total}  {right / total:.1%}")
-    right = np.array([each.right for each in assessed])
-    confidence = np.array([each.reading.confidence for each in assessed])
-    print(f"together         {right.sum()}/{len(right)}  {right.mean():.1%}")
-    foreign = [set(each.plate.text) - set(reader.charset.characters) for each in assessed]
-    if any(foreign):
-        characters = "".join(sorted(set().union(*foreign)))
-        print(f"{sum(map(bool, foreign))} of them have {characters}: this reader cannot write it")
-    print(f"expected calibration error {calibration_error(confidence, right):.1%}")
-    value, correct, accepted = threshold(confidence, right)
-    if accepted:
-        shown = np.floor(value * 1e4) / 1e4
-        print(f"from confidence {shown:.4f} on: {accepted}/{len(right)} accepted, ", end="")
-        print(f"{correct}/{accepted} of them right")
-    else:
-        print(f"at no confidence are {WANTED:.1%} right")
-    if _FIT.value:
-        print(f"best temperature {fit_temperature(reader, assessed):.2f}")
-    if _TO.value:
-        to = pathlib.Path(_TO.value)
-        to.mkdir(parents=True, exist_ok=True)
-        reliability_chart(confidence, right).save(to / "reliability.png")
-        print(to / "reliability.png")
-        if not right.all():
-            failures_sheet(reader, assessed).save(to / "failures.png")
-            print(to / "failures.png")
 
 
 if __name__ == "__main__":

@@ -169,6 +169,8 @@ def export(
     if style != "npz" and about:
         raise ValueError("about is a line in an .npz alone")
     variables, metadata = readers.load(path)
+    if not pathlib.Path(to).parent.is_dir():
+        raise ValueError(f"{pathlib.Path(to).parent} is no folder: say with --to where it goes")
     if style == "onnx":  # which computes in float32 whatever the reader does
         metadata = metadata | {"network": metadata["network"] | {"dtype": "float32"}}
     reader = recognize.make_recognizer(weights.soften(variables, temperature), metadata, "xla")
@@ -194,11 +196,6 @@ def _main(argv: Sequence[str]) -> int:
     command.set_up()
     run = pathlib.Path(_CHECKPOINT.value)
     to = pathlib.Path(_TO.value or run / f"reader.{_FORMAT.value}")
-    if not to.parent.is_dir():
-        print(
-            f"error: {to.parent} is no folder: say with --to where the file goes", file=sys.stderr
-        )
-        return 2
     options = _TEMPERATURE.value, _ABOUT.value
     try:
         plates = [image for path in argv[1:] for image in recognize.find_images(path)]

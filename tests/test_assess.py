@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hpa_jax import assess, checkpoint, recognize, weights
-from hpa_jax.charset import TAIWAN
+from hpa_jax.charset import TAIWAN, Charset
 from hpa_jax.data import folder
 from hpa_jax.models.hpa import HPANet
 from tests.networks import random_variables, smooth_images
@@ -45,10 +45,16 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
             name = f"{'ab'[i % 2]}/{i}.png"
             (tmp_path / name).parent.mkdir(exist_ok=True)
             Image.fromarray(scene).save(tmp_path / name)
-            rows.writerow([name, texts[i] if i else "WRONG1", "dev", 20, 10, 100, 35])
+            rows.writerow([name, texts[i] if i else "AAAAAA", "dev", 20, 10, 100, 35])
     assessed = assess.assess(reader, folder.read(tmp_path))
     assert assess.counts(assessed) == {"a": (1, 2), "b": (2, 2)}
-    assert assess.failures_sheet(reader, assessed).width > 80
+    lines = "\n".join(assess.summary(assessed, TAIWAN))
+    assert "together         3/4  75.0%" in lines and "cannot write" not in lines
+    lines = assess.summary(assessed, Charset("0123456789"))
+    assert any(line.startswith("4 of them have ") for line in lines)
+    pictures = assess.save_pictures(reader, assessed, tmp_path / "to")
+    assert [picture.name for picture in pictures] == ["reliability.png", "failures.png"]
+    assert all(Image.open(picture).width > 80 for picture in pictures)
     with pytest.raises(ValueError, match="2 of 2 plates were read right"):
         assess.fit_temperature(reader, [each for each in assessed if each.right][:2])
     fitted = assess.fit_temperature(reader, assessed)

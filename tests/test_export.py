@@ -81,6 +81,13 @@ def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):
     np.testing.assert_array_equal(half["confidences"], single["confidences"])
 
 
+def test_what_is_missing_is_named(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such run"):
+        export.export("nowhere", "onnx", tmp_path / "no" / "reader.onnx")
+    with pytest.raises(ValueError, match="no is no folder: say with --to"):
+        export.export(run, "onnx", tmp_path / "no" / "reader.onnx")
+
+
 @pytest.mark.parametrize(
     ("style", "options", "says"),
     [

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from hpa_jax import charset
 from hpa_jax.data import files
-from hpa_jax.data.plate import DataError, OnBad, Plate, make_box, normalise_text, stop
+from hpa_jax.data.plate import Box, DataError, OnBad, Plate, make_box, normalise_text, stop
 
 EXPECTED = {"ac": (681,), "le582": (582,), "le175": (175,), "rp": (611,)}
 SUBSETS = ("ac", "le", "rp")
@@ -96,8 +96,7 @@ def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plat
             if label != stem and (label in images or not (boxes / f"{label}.txt").exists()):
                 continue
             try:
-                path = boxes / f"{label}.txt"
-                box = make_box(files.numbers(files.read_text(path), path), path)
+                box = _box(boxes / f"{label}.txt")
                 second_unread = label != stem and not (texts / f"{label}.txt").exists()
                 text = "" if second_unread else _text(texts / f"{label}.txt")
                 path = _part(folder, "image") / name
@@ -105,6 +104,14 @@ def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plat
             except DataError as error:
                 on_bad(error)
     _check_orphans(texts, images, on_bad)
+
+
+def _box(path: pathlib.Path) -> Box:
+    numbers = files.numbers(files.read_text(path), path)
+    if len(numbers) == 4:  # some of AOLP's have their ends the wrong way round
+        (x1, x2), (y1, y2) = sorted(numbers[::2]), sorted(numbers[1::2])
+        numbers = [x1, y1, x2, y2]
+    return make_box(numbers, path)
 
 
 def _text(path: pathlib.Path) -> str:

@@ -96,19 +96,17 @@ def parse_name(name: str) -> Name:
     if not fields:
         raise DataError(name, f"is no CCPD file name; those read {FORMAT}, seven fields")
     area, tilt_x, tilt_y, box, vertices, plate, brightness, blurriness = fields.groups()
-    x1, y1, x2, y2 = (int(n) for n in re.split("[&_]", box))
-    if x1 >= x2 or y1 >= y2:
-        raise DataError(name, f"its box {box} does not go from left-top to right-bottom")
+    bounds = make_box([int(n) for n in re.split("[&_]", box)], name)
     right_bottom, left_bottom, left_top, right_top = (
         tuple(int(n) for n in point.split("&")) for point in vertices.split("_")
     )
     corners = make_corners((left_top, right_top, right_bottom, left_bottom), name)
-    if overlap(hull(corners), (x1, y1, x2, y2)) < MIN_OVERLAP:
+    if overlap(hull(corners), bounds) < MIN_OVERLAP:
         raise DataError(name, f"its box {box} is not around its corners {vertices}")
     return Name(
         area=area,
         tilt=(int(tilt_x), int(tilt_y)),
-        box=make_box((x1, y1, x2, y2), name),
+        box=bounds,
         corners=corners,
         text=decode_indices([int(n) for n in plate.split("_")], name),
         brightness=int(brightness),

@@ -83,17 +83,20 @@ def normalise_text(text: str) -> str:
 
 
 def make_box(numbers: Sequence[float], source: object) -> Box:
-    """Returns the upright box of x1, y1, x2, y2, swapping ends that are the wrong way round.
+    """Returns the upright box of x1, y1, x2, y2.
 
     Raises:
-      DataError: not four finite numbers, or the box is empty.
+      DataError: not four finite numbers, or x2 is not right of x1, or y2 not below y1.
     """
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise DataError(source, f"a box is four numbers x1, y1, x2, y2, not {list(numbers)}")
     x1, y1, x2, y2 = map(float, numbers)
-    x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
-    if x1 == x2 or y1 == y2:
-        raise DataError(source, f"the box {x1:g}, {y1:g}, {x2:g}, {y2:g} has no area")
+    if x1 >= x2 or y1 >= y2:
+        raise DataError(
+            source,
+            f"the box {x1:g}, {y1:g}, {x2:g}, {y2:g} has no area: a box is x1, y1, x2, y2, its "
+            "left, top, right and bottom, and no width or height",
+        )
     return x1, y1, x2, y2
 
 

@@ -304,7 +304,7 @@ def test_folder_csv_with_everything(tmp_path):
     trees.write(
         tmp_path / "labels.csv",
         "file,text,split,x1,y1,x2,y2,corners,character_boxes\n"
-        'a/1.jpg,ab-12,dev,50,40,10,20,"60,40;10,38;12,20;61,22","1,1,2,2;2,1,3,2;3,1,4,2;4,1,5,2"\n'
+        'a/1.jpg,ab-12,dev,10,20,50,40,"60,40;10,38;12,20;61,22","1,1,2,2;2,1,3,2;3,1,4,2;4,1,5,2"\n'
         "2.jpg,皖A·1,,,,,,,\n",
     )
     first, second = folder.read(tmp_path)
@@ -363,6 +363,7 @@ def test_folder_split_names(tmp_path, split):
         ("1.jpg,AB12,1,2,,4,", "x2 is '', should be a number"),
         ("1.jpg,AB12,1 2,2,,4,", "x1 is '1 2', should be a number"),
         ("1.jpg,AB12,1,2,1,4,", "no area"),
+        ("1.jpg,AB12,90,2,60,20,", "left, top, right and bottom, and no width or height"),
         ("1.jpg,AB12,1,2,inf,4,", "x2 is 'inf'"),
         ('1.jpg,AB12,,,,,"1,1;9,1;9,9"', "four points"),
         ('1.jpg,AB12,,,,,"1,1;1,9;9,9;9,1"', "clockwise"),
