@@ -180,8 +180,15 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
 
 
 def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "auto") -> Recognizer:
-    """The reader of a network that is in memory; arguments as `readers.load` returns them."""
-    model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
+    """The reader of a network that is in memory; arguments as `readers.load` returns them.
+
+    Raises:
+      ValueError: the metadata describe no network of this version.
+    """
+    try:
+        model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
+    except TypeError as error:
+        raise ValueError(f"no network of this version of hpa_jax: {error}") from error
     return Recognizer(model, variables, charset, tuple(metadata["image_size"]), runtime)
 
 

@@ -153,6 +153,7 @@ class TrainLog:
         self._progress = tqdm(
             total=config.num_steps * config.batch_size,
             initial=first_step * config.batch_size,
+            desc="compiling",
             unit="plate",
             unit_scale=True,
             disable=jax.process_index() != 0,
@@ -168,6 +169,8 @@ class TrainLog:
         if step % self._every == 0:
             self.flush()
         self._pending.append((step, metrics))
+        if self._progress.desc:  # the first step has been compiled
+            self._progress.set_description(refresh=False)
         self._progress.update(self._batch_size)
 
     def flush(self) -> None:

@@ -77,6 +77,9 @@ def test_damaged_and_foreign_files_are_named(shipped, tmp_path):
     (tmp_path / "new.npz").write_bytes(_with_format(readers.to_bytes(variables, metadata)))
     with pytest.raises(ValueError, match=r"new.npz: has format 99, .* reads format 1"):
         readers.load(tmp_path / "new.npz")
+    newer = metadata | {"network": metadata["network"] | {"depth": 3}}
+    with pytest.raises(ValueError, match="no network of this version of hpa_jax: .*'depth'"):
+        recognize.make_recognizer(variables, newer)
 
 
 def _with_format(data):

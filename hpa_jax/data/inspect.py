@@ -14,6 +14,7 @@ from hpa_jax.data.report import Report
 from hpa_jax.picture import INK, PAPER
 
 PLATES = 32  # on a contact sheet
+HEADER = 20  # pixels for the names of its columns
 
 
 def inspect(
@@ -85,26 +86,32 @@ def contact_sheet(
 ) -> Image.Image:
     """Each plate as it is, augmented, and with its position and semantic maps; its label beneath.
 
+    The maps are left out where no plate has any.
+
     Args:
       batch, augmented: the same plates in the batch layout.
       charset: to write the labels.
       columns: plates in a row of the sheet.
     """
     count, height, width, _ = batch["image"].shape
-    pictures = (batch["image"], augmented["image"], *map(_painted, *_maps(augmented, charset)))
-    tile_width, tile_height = 4 * (width + 4) + 8, height + 24
+    pictures = {"as it is": batch["image"], "in training": augmented["image"]}
+    if batch["has_maps"].any():
+        painted = map(_painted, *_maps(augmented, charset))
+        pictures |= zip(("position map", "semantic map"), painted, strict=True)
+    tile_width, tile_height = len(pictures) * (width + 4) + 8, height + 24
     rows = -(-count // columns)
-    sheet = Image.new("RGB", (columns * tile_width, rows * tile_height), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    sheet = Image.new("RGB", (columns * tile_width, HEADER + rows * tile_height), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for i in range(count):
-        left, top = i % columns * tile_width + 4, i // columns * tile_height + 4
-        for j, picture in enumerate(pictures):
+        left, top = i % columns * tile_width + 4, HEADER + i // columns * tile_height + 4
+        for j, (name, picture) in enumerate(pictures.items()):
+            if i < columns:
+                draw.text((left + j * (width + 4) + 2, 2), name, fill=INK, font=font)
             sheet.paste(Image.fromarray(np.asarray(picture[i])), (left + j * (width + 4), top))
         ids = batch["characters"][i]
         readable = (ids != pipeline.UNREADABLE).all()
         text = latin(charset.decode(ids)) if readable else "cannot be written in this charset"
         label = text if batch["has_maps"][i] else f"{text}   (no maps)"
-        font = ImageFont.load_default(13)
         draw.text((left + 2, top + height + 1), label, fill=INK, font=font)
     return sheet
 

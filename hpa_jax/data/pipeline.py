@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import weakref
 from collections.abc import Iterator
 
@@ -238,7 +239,12 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
     # Grain would read 500 batches ahead in 16 threads, which is gigabytes.
     read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
     processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
-    iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes))
+    iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _ignore_ctrl_c))
     batches = (batch for batch in iterator)
     weakref.finalize(batches, iterator.close)  # ends the workers, also when the program ends
     return batches
+
+
+def _ignore_ctrl_c(worker: int, workers: int) -> None:
+    """A terminal's Ctrl-C reaches workers too, and the run still wants batches until it stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -30,13 +30,17 @@ def test_sheet_shows_plate_augmented_plate_and_maps(tmp_path):
     batch = inspect.sample(tmp_path, "train", TAIWAN, 6, (50, 160))
     darker = batch | {"image": batch["image"] // 2}
     sheet = np.asarray(inspect.contact_sheet(batch, darker, TAIWAN, columns=1)).astype(int)
-    tiles = [sheet[4:54, 4 + 164 * i : 164 + 164 * i] for i in range(4)]
+    top = inspect.HEADER + 4
+    tiles = [sheet[top : top + 50, 4 + 164 * i : 164 + 164 * i] for i in range(4)]
     assert (tiles[0] == batch["image"][0]).all()
     assert (tiles[1] == darker["image"][0]).all()
     for tile, name, background in ((tiles[2], "position", 6), (tiles[3], "semantic", 34)):
         painted = (tile != tiles[1]).any(axis=-1)
         assert (painted == (batch[name][0] != background)).mean() > 0.99
-    assert (sheet[54:] < 100).any()  # a label beneath
+    assert (sheet[top + 50 :] < 100).any()  # a label beneath
+    assert (sheet[: inspect.HEADER] < 100).any()  # and the columns' names above
+    plain = inspect.contact_sheet(batch | {"has_maps": np.array([False])}, darker, TAIWAN, 1)
+    assert plain.width == 2 * 164 + 8
 
 
 def test_chart_is_as_high_as_a_character_is_frequent():
