@@ -75,7 +75,16 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
 
 
 def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(train.losses, "character_loss", lambda logits, ids: logits.sum() * np.nan)
+    make_init = train.make_init
+
+    def broken(*arguments):  # weights that have diverged, and the step that is compiled already
+        def init(key):
+            state = make_init(*arguments)(key)
+            return state.replace(variables=jax.tree.map(lambda x: x * np.nan, state.variables))
+
+        return init
+
+    monkeypatch.setattr(train, "make_init", broken)
     with pytest.raises(FloatingPointError, match="step 1, and"):
         train.train_and_evaluate(config, tmp_path)
     with pytest.raises(FileNotFoundError, match="no checkpoint below"):
