@@ -111,13 +111,16 @@ def read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, int]:
     """Opens a run's directory; returns its manager and its most accurate (else latest) step.
 
+    Of RUN/checkpoints/STEP, that step.
+
     Raises:
-      FileNotFoundError: there is no checkpoint below `path`.
+      FileNotFoundError: there is no checkpoint at or below `path`.
     """
-    directory = pathlib.Path(path).absolute()
-    if directory.name != "checkpoints":
+    directory, step = pathlib.Path(path).absolute(), None
+    if directory.parent.name == "checkpoints" and directory.name.isdecimal():
+        directory, step = directory.parent, int(directory.name)
+    elif directory.name != "checkpoints":
         directory = _directory(path)
-    step = None
     if directory.is_dir():
         manager = ocp.CheckpointManager(
             directory,
@@ -128,7 +131,11 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
                 "metadata": ocp.JsonCheckpointHandler(),
             },
         )
-        step = manager.best_step() if manager.best_step() is not None else manager.latest_step()
+        if step is None:
+            best = manager.best_step()
+            step = manager.latest_step() if best is None else best
+        elif step not in manager.all_steps():
+            step = None
     if step is None:
         raise FileNotFoundError(
             f"no checkpoint below {path}: give the --workdir of a training run, which holds a "
@@ -138,7 +145,7 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
 
 
 def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables and metadata of a run's most accurate (else latest) checkpoint.
+    """Variables and metadata of a run's most accurate (else latest) checkpoint, or of one step.
 
     Raises:
       FileNotFoundError: there is no checkpoint below `path`.

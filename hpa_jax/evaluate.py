@@ -49,7 +49,8 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
     """Reads `config.eval_size` fresh plates, or the config's test sets, as a user would.
 
     Prints the accuracy and writes `readings.png` and `failures.png` (paper, figures 4 and 5) to
-    `workdir`: a run, whose best checkpoint reads, or a shipped reader's name.
+    `workdir`: a run, whose best checkpoint reads, or a shipped reader's name. Of
+    RUN/checkpoints/STEP, that checkpoint reads, and the pictures go to the run.
 
     Raises:
       OSError, ValueError: there is no such run, or a field of the config is wrong.
@@ -66,7 +67,8 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
 
 
 def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: Recognizer) -> None:
-    workdir.mkdir(parents=True, exist_ok=True)
+    folder = workdir.parents[1] if workdir.parent.name == "checkpoints" else workdir
+    folder.mkdir(parents=True, exist_ok=True)
     config = config.copy_and_resolve_references()
     config.image_size = reader.image_size  # whatever it was trained at
     if config.data.get("rendered"):
@@ -83,7 +85,7 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
         print("" if test else ", never seen in training")
         for name, rows in pages.items():
             if rows:
-                path = workdir / f"{name}{test and '_' + test}.png"
+                path = folder / f"{name}{test and '_' + test}.png"
                 picture.page(rows).save(path)
                 print(f"{path}: what was read, and each character's HPA map")
     print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")

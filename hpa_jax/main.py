@@ -62,6 +62,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         _CONFIG.value.lock()  # raises what was wrong with the config's file
         return rest
+    except ImportError as error:
+        sys.exit(f"error: the config's file: {error}; run from the folder that holds configs/")
     except (OSError, flags.Error) as error:  # the cause stands at the end
         sys.exit(f"error: {str(error).strip().splitlines()[-1].strip()}")
     except AttributeError as error:

@@ -8,12 +8,13 @@ import csv
 import dataclasses
 import itertools
 import json
+import os
 import pathlib
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -226,17 +227,27 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
 def find_images(path: str | pathlib.Path) -> list[pathlib.Path]:
     """A file as it is given, or the images below a folder, hidden ones left out, by their names.
 
+    Links to folders are followed, each folder once.
+
     Raises:
-      DataError: there is no image below the folder.
+      DataError: there is no image below the folder, or a folder there cannot be opened.
     """
     path = pathlib.Path(path)
     if not path.is_dir():
         return [path]
-    found = sorted(
-        p
-        for p in path.rglob("*")
-        if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and not p.is_dir()
-    )
+
+    def refuse(error: OSError) -> NoReturn:
+        raise DataError(error.filename, f"cannot be read: {error.strerror}")
+
+    found, seen = [], set()
+    for folder, below, names in os.walk(path, followlinks=True, onerror=refuse):
+        below.sort()
+        if (real := os.path.realpath(folder)) in seen:
+            below.clear()  # a link in a circle, or to what was found already
+            continue
+        seen.add(real)
+        found += [pathlib.Path(folder, name) for name in names if not name.startswith(".")]
+    found = sorted(file for file in found if file.suffix.lower() in images.SUFFIXES)
     if not found:
         raise DataError(path, "is a folder without images")
     return found

@@ -153,6 +153,8 @@ def start_from(
     if backbone:
         imagenet, _ = checkpoint.load(backbone)
         variables = weights.graft(variables, imagenet, "backbone/context_path")
+    # From the host: a process cannot put its own device's arrays on those of others.
+    variables = jax.device_get(variables)
     variables = jax.device_put(variables, jax.tree.map(lambda x: x.sharding, state.variables))
     averaged = None if state.averaged is None else jax.tree.map(jnp.copy, variables)
     return state.replace(variables=variables, averaged=averaged)

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Every worker of a Cloud TPU slice; the workdir must be a path that all of them see.
+# Every worker of a Cloud TPU slice (with Python 3.11 or newer), at this clone's last commit, which
+# must be pushed. The workdir, and --config.data.prepared, which is made once and on one machine
+# (--mode=prepare), must be absolute paths that all workers see.
 # usage: launch/tpu_pod.sh NAME ZONE configs/synthetic.py WORKDIR [--config.batch_size=512 …]
 #        DRY_RUN=1 launch/tpu_pod.sh …   prints the commands instead
 set -euo pipefail
@@ -12,10 +14,13 @@ repository=$(git config --get remote.origin.url) || {
 everywhere() {
   $run gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command "$1"
 }
-everywhere "test -d hpa_jax || git clone $repository hpa_jax
-cd hpa_jax && git fetch && git checkout $(git rev-parse HEAD)
+everywhere "set -e
+test -d hpa_jax || git clone $repository hpa_jax
+cd hpa_jax
+git fetch
+git checkout $(git rev-parse HEAD)
 test -d .venv || python3 -m venv .venv
-.venv/bin/pip install --quiet -e '.[tpu]'"
+.venv/bin/pip install --quiet -e '.[tpu,tfds]'"
 everywhere "cd hpa_jax && .venv/bin/python -m hpa_jax.main --distributed$(
   printf ' %q' "--config=$config" "--workdir=$workdir" "${@:5}"
 )"

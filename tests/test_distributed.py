@@ -14,7 +14,8 @@ address, process, workdir = sys.argv[1:]
 jax.config.update("jax_num_cpu_devices", 1)
 jax.distributed.initialize(address, 2, int(process))
 from configs import quickstart
-from hpa_jax import evaluate, train
+import numpy as np
+from hpa_jax import checkpoint, evaluate, train, train_state
 c = quickstart.get_config()
 c.model.width = 0.125
 c.image_size = (25, 80)
@@ -24,6 +25,9 @@ c.optimizer.schedule = "constant"  # so that both runs are the same program, com
 for c.num_steps in (1, 2):  # the second time it resumes
     state = train.train_and_evaluate(c, workdir)
 evaluate.evaluate_run(c, workdir)
+metadata = checkpoint.load(workdir)[1]
+grafted = train_state.start_from(state, None, workdir, metadata)  # a run's backbone
+jax.tree.map(np.testing.assert_array_equal, *jax.device_get((grafted.variables, state.variables)))
 print("ended at step", int(state.step), "on", jax.device_count(), "devices")
 """
 

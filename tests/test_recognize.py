@@ -170,6 +170,17 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     assert drawn[0].endswith("_0.png.maps.png")
 
 
+def test_folders_are_searched_along_their_links(tmp_path):
+    for name in ("plates/a.PNG", "plates/.b.png", "plates/c/notes.txt", "elsewhere/d/e.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    plates = tmp_path / "plates"
+    (plates / "x").symlink_to(tmp_path / "elsewhere")
+    (plates / "c/circle").symlink_to(plates)
+    found = recognize.find_images(plates)
+    assert [str(file.relative_to(plates)) for file in found] == ["a.PNG", "x/d/e.jpg"]
+
+
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
     path = tmp_path / "0.png"
     Image.fromarray(images[0]).save(path)

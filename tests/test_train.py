@@ -106,6 +106,9 @@ def test_checkpoints_are_kept_by_age_and_accuracy(tmp_path):
     manager.wait_until_finished()
     assert sorted(manager.all_steps()) == [2, 4]
     assert checkpoint.open_for_reading(tmp_path)[1] == 2
+    assert checkpoint.open_for_reading(tmp_path / "checkpoints" / "4")[1] == 4
+    with pytest.raises(FileNotFoundError, match="checkpoints/3"):
+        checkpoint.open_for_reading(tmp_path / "checkpoints" / "3")
 
 
 def test_the_reader_reads_what_was_trained(run, config):
@@ -124,6 +127,10 @@ def test_evaluate_writes_pictures(run, config, capsys):
     pictures = [p for p in ("readings.png", "failures.png") if (run[0] / p).exists()]
     assert pictures
     assert all(Image.open(run[0] / p).width > 80 * 6 for p in pictures)
+    latest = run[0] / "checkpoints" / "4"
+    evaluate.evaluate_run(config, latest)
+    assert f"--checkpoint={latest}" in capsys.readouterr().out
+    assert not list(latest.glob("*.png"))
 
 
 def test_batches_split_over_the_devices(run, config):

@@ -11,6 +11,7 @@ from hpa_jax.data.plate import DataError
 # Named, because Pillow also opens formats that run other programs or read other files.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+RANGES = (1, 255, 1023, 4095, 16383, 65535)  # of grey: a float, or 8 to 16 bits
 MAX_PIXELS = 100_000_000  # a 100-megapixel photograph needs 300 MB; more is an attack or a mistake
 
 
@@ -63,10 +64,12 @@ def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts any mode to 8-bit RGB; 16-bit grey keeps its range instead of being clipped."""
+    """Converts any mode to 8-bit RGB; deeper grey keeps its range instead of being clipped."""
     if image.mode.startswith(("I", "F")):  # I;16, I, F: more than 8 bits a pixel
         values = np.asarray(image, np.float64)
-        top = 65535 if values.max(initial=0) > 255 else 255
+        # Files do not say how many bits are used: the fewest that hold the values.
+        ranges = RANGES if image.mode == "F" else RANGES[1:]
+        top = next((top for top in ranges if values.max(initial=0) <= top), RANGES[-1])
         grey = np.clip(values * (255 / top), 0, 255).round().astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies

@@ -1,8 +1,10 @@
 """Prepared records to fixed-shape batches, with Grain. Batch k depends on k alone."""
 
 import io
+import multiprocessing
 import os
 import signal
+import threading
 import weakref
 from collections.abc import Iterator
 
@@ -239,12 +241,24 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
     # Grain would read 500 batches ahead in 16 threads, which is gigabytes.
     read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
     processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
-    iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _ignore_ctrl_c))
+    iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _end_with_the_run))
     batches = (batch for batch in iterator)
     weakref.finalize(batches, iterator.close)  # ends the workers, also when the program ends
     return batches
 
 
-def _ignore_ctrl_c(worker: int, workers: int) -> None:
-    """A terminal's Ctrl-C reaches workers too, and the run still wants batches until it stops."""
+def _end_with_the_run(worker: int, workers: int) -> None:
+    """Makes a worker end when its iterator is closed or the run is gone, and at no signal before.
+
+    Terminals and SLURM signal workers too, while the run wants batches until it has saved.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(
+        target=_end_after, args=(multiprocessing.parent_process(),), daemon=True
+    ).start()
+
+
+def _end_after(run: multiprocessing.process.BaseProcess) -> None:
+    run.join()
+    os._exit(1)  # a killed run leaves no workers behind

@@ -45,6 +45,13 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(suffix):
     assert (pixels == np.arange(256).reshape(16, 16, 1)).all()
 
 
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint16, 1023), (np.uint16, 4095), (np.float32, 1)])
+def test_other_ranges_of_grey_are_scaled(dtype, top):
+    grey = (np.arange(256) / 255 * top).astype(dtype).reshape(16, 16)
+    pixels = images.decode(encode(Image.fromarray(grey), format="TIFF")).astype(int)
+    assert abs(pixels - np.arange(256).reshape(16, 16, 1)).max() <= 1
+
+
 def test_exif_rotation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying on its left side

@@ -1,6 +1,12 @@
 """The pipeline: every plate in its place, for any number of processes and from any step."""
 
 import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -76,6 +82,53 @@ def test_processes_share_the_batches_of_one(prepared, processes):
 
 def test_worker_processes_change_nothing(prepared):
     assert_equal(take(prepared, 4, workers=2, start_step=2), take(prepared, 4, start_step=2))
+
+
+def test_workers_work_on_when_a_job_is_told_to_stop(prepared):
+    """Terminals and SLURM signal them too, and the run may need many batches until it has saved."""
+    others = set(multiprocessing.active_children())
+    batches = pipeline.train_batches(prepared, "train", TAIWAN, CP, 8, seed=0, workers=2)
+    next(batches), next(batches)  # one of each worker, which runs by then
+    workers = set(multiprocessing.active_children()) - others
+    for worker, number in itertools.product(workers, (signal.SIGINT, signal.SIGTERM)):
+        os.kill(worker.pid, number)
+    assert len(workers) == 2
+    assert len(list(itertools.islice(batches, 40))) == 40
+    batches.close()
+    del batches
+    assert not workers & set(multiprocessing.active_children())
+
+
+KILLED = """
+import multiprocessing, os, signal, sys
+from hpa_jax.charset import TAIWAN
+from hpa_jax.data import pipeline
+if __name__ == "__main__":
+    batches = pipeline.train_batches(sys.argv[1], "train", TAIWAN, 6, 8, seed=0, workers=2)
+    next(batches), next(batches)
+    print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_leaves_no_workers_behind(prepared, tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    command = [sys.executable, tmp_path / "killed.py", prepared]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+    workers = [int(pid) for pid in printed.split()]
+    assert len(workers) == 2
+    for _ in range(100):
+        workers = [pid for pid in workers if _runs(pid)]
+        time.sleep(0.1 if workers else 0)
+    assert not workers
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_an_epoch_has_every_plate_once_and_the_next_another_order(prepared):
