@@ -169,8 +169,7 @@ class TrainLog:
         if step % self._every == 0:
             self.flush()
         self._pending.append((step, metrics))
-        if self._progress.desc:  # the first step has been compiled
-            self._progress.set_description(refresh=False)
+        self._progress.set_description(refresh=False)  # no longer "compiling"
         self._progress.update(self._batch_size)
 
     def flush(self) -> None:
