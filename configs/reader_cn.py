@@ -1,9 +1,9 @@
 """The shipped readers 'cn_small' and 'cn': networks that read photographs of Chinese plates.
 
 They see batches of which three tenths are real plates and the others rendered: only these show all
-provinces, two rows and green plates. The small one goes on from the reader 'tw', whose letters and
-digits it knows; the wide one, of twice its channels, goes on from the small one (Net2Net). Two
-hours on two CPU cores, and an hour and a half more, on one, for the wide one.
+provinces, two rows and green plates. The small one goes on from the reader 'tw_small', whose
+letters and digits it knows; the wide one, of twice its channels, goes on from the small one
+(Net2Net). Two hours on two CPU cores, and an hour and a half more, on one, for the wide one.
 
 1. Prepare real plates, once: a folder with a labels.csv (hpa_jax/data/folder.py).
     python -m hpa_jax.main --config=configs/reader_cn.py --mode=prepare --config.data.root=FOLDER

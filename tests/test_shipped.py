@@ -27,8 +27,9 @@ def test_they_are_small_and_described():
 
 def test_reading_takes_the_best_of_each_country():
     assert readers.shipped_best() == ["cn", "tw"]
-    sizes = [readers.load(name)[1]["network"]["width"] for name in ("cn", "cn_small")]
-    assert sizes[0] > sizes[1]
+    for name in readers.shipped_best():
+        sizes = [readers.load(each)[1]["network"]["width"] for each in (name, f"{name}_small")]
+        assert sizes[0] > sizes[1]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,10 @@ def plates():
     return batch["image"], [hpa_jax.TAIWAN.decode(ids) for ids in batch["characters"]]
 
 
-def test_tw_reads_rendered_plates(plates):
+@pytest.mark.parametrize("name", ["tw", "tw_small"])
+def test_rendered_plates_are_read(name, plates):
     images, texts = plates
-    readings = hpa_jax.load_recognizer("tw").read(list(images))
+    readings = hpa_jax.load_recognizer(name).read(list(images))
     right = sum(reading.text == text for reading, text in zip(readings, texts, strict=True))
     assert right >= 28
 
