@@ -257,11 +257,12 @@ def _main(argv: Sequence[str]) -> int:
                 _FONTS.value,
             )
         else:
-            split = _SPLIT.value
-            plates = [p for p in folder.read(argv[1]) if split in (None, p.split)]
+            plates = labelled = list(folder.read(argv[1]))
+            if _SPLIT.value:
+                plates = [plate for plate in labelled if plate.split == _SPLIT.value]
+                print(f"{len(plates)} of {len(labelled)} plates are of the split {_SPLIT.value!r}")
         if not plates:
-            wanted = f" of the split {split!r}" if split else ""
-            raise ValueError(f"{argv[1]}: has no plates{wanted}")
+            raise ValueError(f"{argv[1]}: has no plates to read")
         assessed = assess(reader, plates)
         print(*summary(assessed, reader.charset), sep="\n")
         if _FIT.value:
