@@ -108,6 +108,13 @@ def read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     return metadata
 
 
+def split_step(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+    """RUN/checkpoints/STEP as its run and its step; any other path as it is, and None."""
+    if path.parent.name == "checkpoints" and path.name.isdecimal():
+        return path.parents[1], int(path.name)
+    return path, None
+
+
 def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, int]:
     """Opens a run's directory; returns its manager and its most accurate (else latest) step.
 
@@ -116,11 +123,9 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
     Raises:
       FileNotFoundError: there is no checkpoint at or below `path`.
     """
-    directory, step = pathlib.Path(path).absolute(), None
-    if directory.parent.name == "checkpoints" and directory.name.isdecimal():
-        directory, step = directory.parent, int(directory.name)
-    elif directory.name != "checkpoints":
-        directory = _directory(path)
+    run, wanted = split_step(pathlib.Path(path).absolute())
+    directory = run if run.name == "checkpoints" else _directory(run)
+    step = None
     if directory.is_dir():
         manager = ocp.CheckpointManager(
             directory,
@@ -131,11 +136,8 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
                 "metadata": ocp.JsonCheckpointHandler(),
             },
         )
-        if step is None:
-            best = manager.best_step()
-            step = manager.latest_step() if best is None else best
-        elif step not in manager.all_steps():
-            step = None
+        choices = (manager.best_step(), manager.latest_step()) if wanted is None else (wanted,)
+        step = next((choice for choice in choices if choice in manager.all_steps()), None)
     if step is None:
         raise FileNotFoundError(
             f"no checkpoint below {path}: give the --workdir of a training run, which holds a "

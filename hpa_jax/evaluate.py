@@ -10,7 +10,7 @@ import ml_collections
 from jax.experimental import multihost_utils
 from PIL import Image
 
-from hpa_jax import inputs, machine, metrics, picture
+from hpa_jax import checkpoint, inputs, machine, metrics, picture
 from hpa_jax.charset import Charset, find_charset
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.recognize import Recognizer, load_recognizer
@@ -67,7 +67,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
 
 
 def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: Recognizer) -> None:
-    folder = workdir.parents[1] if workdir.parent.name == "checkpoints" else workdir
+    folder, _ = checkpoint.split_step(workdir)
     folder.mkdir(parents=True, exist_ok=True)
     config = config.copy_and_resolve_references()
     config.image_size = reader.image_size  # whatever it was trained at

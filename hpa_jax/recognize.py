@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 
 from hpa_jax import command, machine, picture, readers
 from hpa_jax.charset import Charset
-from hpa_jax.data import images
+from hpa_jax.data import files, images
 from hpa_jax.data.plate import DataError
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.runtime import make_forward
@@ -246,11 +246,10 @@ def find_images(path: str | pathlib.Path) -> list[pathlib.Path]:
             below.clear()  # a link in a circle, or to what was found already
             continue
         seen.add(real)
-        found += [pathlib.Path(folder, name) for name in names if not name.startswith(".")]
-    found = sorted(file for file in found if file.suffix.lower() in images.SUFFIXES)
+        found += [pathlib.Path(folder, name) for name in files.visible(names, images.SUFFIXES)]
     if not found:
         raise DataError(path, "is a folder without images")
-    return found
+    return sorted(found)
 
 
 def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
@@ -307,16 +306,16 @@ def _main(argv: Sequence[str]) -> int:
         return 2
     if _FORMAT.value == "csv":
         _write_row("file", "text", "confidence")
-    failed, files = 0, []
+    failed, photographs = 0, []
     for path in argv[1:]:
         try:
-            files += find_images(path)
+            photographs += find_images(path)
         except ValueError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
     options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
-    results = read_with_all(recognizers, files, **options)
-    for count, (file, reading) in enumerate(zip(files, results, strict=True), start=1):
+    results = read_with_all(recognizers, photographs, **options)
+    for count, (file, reading) in enumerate(zip(photographs, results, strict=True), start=1):
         if isinstance(reading, ValueError):
             failed += 1
             print(f"error: {reading}", file=sys.stderr)

@@ -5,7 +5,7 @@ import io
 import os
 import pathlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from hpa_jax.data.images import SUFFIXES
 from hpa_jax.data.plate import DataError, OnBad, stop
@@ -67,22 +67,22 @@ def image_names(folder: pathlib.Path) -> list[str]:
 
     Everything else (Thumbs.db, .DS_Store, text files) is no image and is left out.
     """
-    return sorted(_visible(folder, SUFFIXES), key=natural_key)
+    return sorted(visible((entry.name for entry in folder.iterdir()), SUFFIXES), key=natural_key)
 
 
 def tables(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the CSVs in a folder, sorted, without hidden ones."""
-    return [folder / name for name in sorted(_visible(folder, {".csv"}))]
+    names = visible((entry.name for entry in folder.iterdir()), {".csv"})
+    return [folder / name for name in sorted(names)]
 
 
-def _visible(folder: pathlib.Path, suffixes: Collection[str]) -> list[str]:
-    """The names in a folder that end in one of the suffixes, in any case, without hidden ones."""
-    with os.scandir(folder) as entries:
-        return [
-            e.name
-            for e in entries
-            if pathlib.PurePath(e.name).suffix.lower() in suffixes and not e.name.startswith(".")
-        ]
+def visible(names: Iterable[str], suffixes: Collection[str]) -> list[str]:
+    """Returns the names that end in one of the suffixes, in any case, without hidden ones."""
+    return [
+        name
+        for name in names
+        if pathlib.PurePath(name).suffix.lower() in suffixes and not name.startswith(".")
+    ]
 
 
 def natural_key(name: str) -> tuple:
