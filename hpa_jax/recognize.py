@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 from hpa_jax import command, machine, picture, readers
 from hpa_jax.charset import Charset
 from hpa_jax.data import files, images
-from hpa_jax.data.plate import DataError
+from hpa_jax.data.plate import DataError, OnBad, stop
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.runtime import make_forward
 
@@ -224,23 +224,27 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(resized)
 
 
-def find_images(path: str | pathlib.Path) -> list[pathlib.Path]:
+def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.Path]:
     """A file as it is given, or the images below a folder, hidden ones left out, by their names.
 
     Links to folders are followed, each folder once.
 
+    Args:
+      path: the file or folder.
+      on_bad: hears of a folder that cannot be opened, and of `path` if there is no image below it.
+
     Raises:
-      DataError: there is no image below the folder, or a folder there cannot be opened.
+      DataError: what `on_bad` raises; unless it is given, the first of these.
     """
     path = pathlib.Path(path)
     if not path.is_dir():
         return [path]
 
-    def refuse(error: OSError) -> NoReturn:
-        raise DataError(error.filename, f"cannot be read: {error.strerror}")
+    def closed(error: OSError) -> None:
+        on_bad(DataError(error.filename, f"cannot be read: {error.strerror}"))
 
     found, seen = [], set()
-    for folder, below, names in os.walk(path, followlinks=True, onerror=refuse):
+    for folder, below, names in os.walk(path, followlinks=True, onerror=closed):
         below.sort()
         if (real := os.path.realpath(folder)) in seen:
             below.clear()  # a link in a circle, or to what was found already
@@ -248,7 +252,7 @@ def find_images(path: str | pathlib.Path) -> list[pathlib.Path]:
         seen.add(real)
         found += [pathlib.Path(folder, name) for name in files.visible(names, images.SUFFIXES)]
     if not found:
-        raise DataError(path, "is a folder without images")
+        on_bad(DataError(path, "is a folder without images"))
     return sorted(found)
 
 
@@ -306,19 +310,18 @@ def _main(argv: Sequence[str]) -> int:
         return 2
     if _FORMAT.value == "csv":
         _write_row("file", "text", "confidence")
-    failed, photographs = 0, []
-    for path in argv[1:]:
-        try:
-            photographs += find_images(path)
-        except ValueError as error:
-            failed += 1
-            print(f"error: {error}", file=sys.stderr)
+    failed = []
+
+    def tell(error: object) -> None:
+        failed.append(error)
+        print(f"error: {error}", file=sys.stderr)
+
+    photographs = [file for path in argv[1:] for file in find_images(path, tell)]
     options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
     results = read_with_all(recognizers, photographs, **options)
     for count, (file, reading) in enumerate(zip(photographs, results, strict=True), start=1):
         if isinstance(reading, ValueError):
-            failed += 1
-            print(f"error: {reading}", file=sys.stderr)
+            tell(reading)
             continue
         _write(file, reading, _FORMAT.value)
         if _MAPS.value:
@@ -327,8 +330,7 @@ def _main(argv: Sequence[str]) -> int:
             try:
                 drawn.save(pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png")
             except OSError as error:
-                failed += 1
-                print(f"error: maps of {file}: {error}", file=sys.stderr)
+                tell(f"maps of {file}: {error}")
     return 1 if failed else 0
 
 
