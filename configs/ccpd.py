@@ -1,8 +1,10 @@
 """CCPD base: trains on its 100,000 training plates, tests on the 100,000 others (table 3).
 
 Expected (paper, table 3, plates found by a detector): 99.57 % of whole plates with ResNet-18, 99.65
-with ResNet-101. Here plates are cut out by their labelled boxes. In the release of 2019 the base
-test set has 99,996 plates.
+with ResNet-101. Here plates are cut out by their labelled boxes; with data.detections, when
+preparing, where your detector found them (hpa_jax/data/detections.py). In the release of 2019 the
+base test set has 99,996 plates. Most plates are of one province, so the accuracy but for the
+province, and by it, is given too.
 
 1. Prepare, once; the folder holds ccpd_base and splits (other sub-sets are prepared too, if there):
     python -m hpa_jax.main --config=configs/ccpd.py --mode=prepare --config.data.root=FOLDER
@@ -10,6 +12,10 @@ test set has 99,996 plates.
     python -m hpa_jax.main --config=configs/ccpd.py --mode=inspect --workdir=runs/ccpd
 3. Train and test:
     python -m hpa_jax.main --config=configs/ccpd.py --workdir=runs/ccpd
+   or from an ImageNet network (README, "ImageNet weights"), at the paper's rate:
+    python -m hpa_jax.main --config=configs/ccpd.py --workdir=runs/ccpd \
+        --config.init.backbone=runs/imagenet18 --config.optimizer.learning_rate=2e-5 \
+        --config.optimizer.warmup_steps=0
 4. Test on another sub-set (blur, db, fn, rotate, tilt, challenge, weather):
     python -m hpa_jax.main --config=configs/ccpd.py:test=blur --workdir=runs/ccpd --mode=evaluate
 

@@ -35,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss = ml_collections.ConfigDict()
     c.loss.semantic = 1.0  # α1 of equation 1; 0 switches the term off
     c.loss.position = 1.0  # α2
+    c.loss.character = 1.0  # of Σ LC; 0 where the networks are trained one by one (table 5)
 
     c.optimizer = ml_collections.ConfigDict()  # RMSProp; decay and eps are PyTorch's defaults
     c.optimizer.learning_rate = 1e-3

@@ -42,7 +42,8 @@ def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
     c.data.test = ml_collections.ConfigDict({"dev": "dev"})  # name of a result -> its splits
     c.data.rectify = False  # warp the corners to a rectangle; False: upright boxes, as the paper
     c.data.margin = 0.15  # of surroundings kept on each side, as a share of the plate's size
-    c.data.estimate_boxes = ()  # styles by which to estimate character boxes from corners
+    c.data.estimate_boxes = ()  # styles by which to estimate character boxes from corners or box
+    c.data.detections = ""  # a CSV of boxes that a detector found (hpa_jax/data/detections.py)
     c.data.skip_bad = False  # leave out and list what cannot be used; False: stop at the first
     c.data.any_text = False  # keep test plates that the network cannot write; they count as wrong
     c.data.fold_seed = 0  # Media Lab's: decides who is in which fold

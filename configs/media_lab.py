@@ -1,11 +1,13 @@
 """Media Lab, four folds: trains on three and the difficult plates, tests on the fourth (table 2).
 
-Expected with the plates' true boxes, as here (paper, table 2): 98.13 % of the 427 normal plates
-over the four folds together with ResNet-18, 98.83 % with ResNet-101. The paper's folds are
-unpublished; ours follow from data.fold_seed. The data set has no labels: write annotations.csv as
-hpa_jax/data/media_lab.py says.
+Expected with the plates' true boxes (paper, table 2): 98.13 % of the 427 normal plates over the
+four folds together with ResNet-18, 98.83 % with ResNet-101. With plates found by a detector 95.78
+and 96.96: prepare with --config.data.detections=CSV (hpa_jax/data/detections.py). The paper's folds
+are unpublished; ours follow from data.fold_seed, when preparing. The data set has no labels: write
+annotations.csv as hpa_jax/data/media_lab.py says. The paper's labels seem to write the letters I
+and O as 1 and 0 (figure 5: M1B6822, M010312), two classes fewer; here they are letters.
 
-1. Pre-train on rendered Greek plates:
+1. Pre-train on rendered Greek plates (the paper does so before AOLP alone):
     python -m hpa_jax.main --config=configs/synthetic.py --workdir=runs/synthetic_greece \
         --config.charset=greece --config.data.styles="('greece',)"
 2. Prepare, once; the folder holds annotations.csv:

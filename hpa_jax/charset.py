@@ -26,6 +26,8 @@ class Charset:
     characters: str
 
     def __post_init__(self) -> None:
+        if not self.characters:
+            raise ValueError("charset: is empty")
         repeated = sorted({c for c in self.characters if self.characters.count(c) > 1})
         if repeated:
             raise ValueError(f"charset: characters listed twice: {''.join(repeated)}")

@@ -15,6 +15,7 @@ from hpa_jax.data import (
     boxes,
     ccpd,
     clpd,
+    detections,
     folder,
     inspect,
     media_lab,
@@ -22,7 +23,7 @@ from hpa_jax.data import (
     prepare,
     records,
 )
-from hpa_jax.data.plate import DataError
+from hpa_jax.data.plate import DataError, OnBad, Plate
 from hpa_jax.data.styles import STYLES
 
 READERS = {"aolp": aolp, "ccpd": ccpd, "clpd": clpd, "folder": folder, "media_lab": media_lab}
@@ -43,11 +44,15 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
     reader = _named(READERS, data.reader, "data.reader")
     styles = [_named(STYLES, name, "data.estimate_boxes") for name in data.estimate_boxes]
     options = {"seed": data.fold_seed} if data.reader == "media_lab" else {}
+    found = detections.read(data.detections, data.root) if data.detections else None
+
+    def read(on_bad: OnBad) -> Iterator[Plate]:
+        plates = boxes.add_characters(reader.read(data.root, on_bad=on_bad, **options), styles)
+        return plates if found is None else detections.place(plates, found)
+
     report = prepare.prepare(
         data.reader,
-        lambda on_bad: boxes.add_characters(
-            reader.read(data.root, on_bad=on_bad, **options), styles
-        ),
+        read,
         data.prepared,
         rectify=data.rectify,
         margin=data.margin,
@@ -106,6 +111,7 @@ def train_batches(
     """
     if not config.data.train:
         raise ValueError("this config only tests, and data.train is empty: --mode=evaluate")
+    _tell_of_missing_maps(config)
     return pipeline.train_batches(
         config.data.prepared,
         config.data.train,
@@ -121,6 +127,19 @@ def train_batches(
         process_index=part[0],
         process_count=part[1],
     )
+
+
+def _tell_of_missing_maps(config: ml_collections.ConfigDict) -> None:
+    """Says so where LS and LP are asked for and no plate has character boxes to teach them."""
+    counts = records.read_report(config.data.prepared).get("with_boxes", {})
+    names = records.split_names(config.data.train)
+    some = any(count for name, count in counts.items() if name in names or "all" in names)
+    wanted = config.loss.semantic or config.loss.position
+    if wanted and not some and jax.process_index() == 0:
+        print(
+            f"no plate of {config.data.train} has character boxes: they train by their text alone, "
+            "without LS and LP (data.estimate_boxes makes boxes, when preparing)"
+        )
 
 
 def test_sets(

@@ -1,22 +1,25 @@
 """Accuracy over the whole plate, as the paper counts it, and pictures of readings."""
 
+import collections
 import functools
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 from jax.experimental import multihost_utils
 from PIL import Image
 
 from hpa_jax import checkpoint, inputs, machine, metrics, picture
-from hpa_jax.charset import Charset, find_charset
+from hpa_jax.charset import PROVINCES, Charset, find_charset
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.recognize import Recognizer, load_recognizer
 
 Batch = dict[str, jax.Array]
 PAGE = 16  # plates on a page of pictures
+UNKNOWN = "?"  # a truth that no reader writes
 
 
 def make_eval_step(model: HPANet) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
@@ -79,10 +82,12 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     tests = inputs.make_inputs(config, sharding, key).tests
     if not tests:
         print("Nothing tested: this config has no data.test; see python -m hpa_jax.assess --help")
+    semantic = semantic_map(reader) if config.loss.semantic else None
     for test, batches in tests.items():
-        right, total, pages = read_all(reader, batches(), charset)
-        print(f"{test} {right}/{total} plates right ({right / total:.2%})".strip(), end="")
-        print("" if test else ", never seen in training")
+        pairs, pages = read_all(reader, batches(), charset, semantic)
+        first, *others = summary(pairs, charset)
+        print(f"{test} {first}".strip() + ("" if test else ", never seen in training"))
+        print(*others, sep="\n", end="\n" if others else "")
         for name, rows in pages.items():
             if rows:
                 path = folder / f"{name}{test and '_' + test}.png"
@@ -91,24 +96,61 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")
 
 
+def semantic_map(reader: Recognizer) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a jitted H×W×3 uint8 -> h×w int32, the semantic network's class at each place."""
+
+    @jax.jit
+    def classes(image_HWC: jax.Array) -> jax.Array:
+        return reader.model.apply(reader.variables, image_HWC[None] / 255.0).semantic[0].argmax(-1)
+
+    return classes
+
+
+def summary(pairs: Sequence[tuple[str, str]], charset: Charset) -> list[str]:
+    """Lines for people: plates right, and of Chinese ones also but for the province, and by it.
+
+    Args:
+      pairs: (truth, reading) of each plate, at least one.
+      charset: of the truths.
+    """
+    total = len(pairs)
+    right = sum(truth == text for truth, text in pairs)
+    lines = [f"{right}/{total} plates right ({right / total:.2%})"]
+    if set(PROVINCES) <= set(charset.characters):
+        rest = sum(truth != UNKNOWN and truth[1:] == text[1:] for truth, text in pairs)
+        lines.append(f"  but for the province {rest}/{total} ({rest / total:.2%})")
+        provinces = collections.Counter(truth[0] for truth, _ in pairs if truth[0] in PROVINCES)
+        rights = collections.Counter(truth[0] for truth, text in pairs if truth == text)
+        lines.append(", ".join(f"{p} {rights[p]}/{n}" for p, n in provinces.most_common()))
+        lines[-1] = f"  by province: {lines[-1]}"
+    return lines
+
+
 def read_all(
-    reader: Recognizer, batches: Iterable[Batch], charset: Charset
-) -> tuple[int, int, dict[str, list[Image.Image]]]:
-    """Reads all plates; returns (plates right, plates, pictures of the first of each kind).
+    reader: Recognizer,
+    batches: Iterable[Batch],
+    charset: Charset,
+    semantic: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> tuple[list[tuple[str, str]], dict[str, list[Image.Image]]]:
+    """Reads all plates; returns (truth, reading) of each, and pictures of the first of each kind.
 
     `charset` is that of the batches.
     The pictures are rows of `picture.maps_row`, at most `PAGE` under "readings" (right ones) and
-    under "failures". A truth that the charset cannot write shows as "?" and is never read.
+    under "failures"; these show the semantic map too, if a function is given that computes it.
+    A truth that the charset cannot write, or a plate that the detector missed, is "?", which is
+    never read.
     """
-    right, total, pages = 0, 0, {"readings": [], "failures": []}
+    pairs, pages = [], {"readings": [], "failures": []}
     for batch in map(jax.device_get, batches):
         kept = batch["weight"] > 0
         images, ids = list(batch["image"][kept]), batch["characters"][kept]
         for image, reading, row in zip(images, reader.read(images, maps=True), ids, strict=True):
-            truth = charset.decode(row) if (row >= 0).all() else "?"
-            total += 1
-            right += reading.text == truth
-            rows = pages["readings" if reading.text == truth else "failures"]
+            truth = charset.decode(row) if (row >= 0).all() else UNKNOWN
+            pairs.append((truth, reading.text))
+            right = reading.text == truth
+            rows = pages["readings" if right else "failures"]
             if len(rows) < PAGE:
-                rows.append(picture.maps_row(image, reading, truth))
-    return right, total, pages
+                shown = semantic and not right
+                classes = (semantic(image), len(charset)) if shown else None
+                rows.append(picture.maps_row(image, reading, truth, classes))
+    return pairs, pages

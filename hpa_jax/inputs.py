@@ -48,6 +48,8 @@ def check(config: ml_collections.ConfigDict) -> None:
         or not all(isinstance(n, int) and n > 0 for n in size)
     ):
         raise ValueError(f"image_size {size}: must be height and width in pixels, as (50,160)")
+    if not any(config.loss.values()):
+        raise ValueError("loss: semantic, position and character are all 0: nothing to train for")
     if config.model.width <= 0:
         raise ValueError(f"model.width {config.model.width}: must be more than 0")
     data = config.data

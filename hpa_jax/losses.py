@@ -11,7 +11,11 @@ from hpa_jax.models.hpa import HPAOutput
 
 
 def total_loss(
-    output: HPAOutput, batch: dict[str, jax.Array], semantic_weight: float, position_weight: float
+    output: HPAOutput,
+    batch: dict[str, jax.Array],
+    semantic_weight: float,
+    position_weight: float,
+    character_weight: float = 1.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns L and its terms by name: loss, semantic_loss, position_loss, character_loss.
 
@@ -20,9 +24,13 @@ def total_loss(
       batch: in the layout of the README; rows of `has_maps` False add nothing to LS and LP.
       semantic_weight: α1 of equation 1; 0 switches the term off, and it is not computed.
       position_weight: α2, likewise.
+      character_weight: of Σ LC, likewise; the paper's is 1, but 0 where the networks are trained
+        one by one (table 5).
     """
-    terms = {"character_loss": character_loss(output.logits, batch["characters"])}
-    loss = terms["character_loss"]
+    terms, loss = {}, jnp.zeros(())
+    if character_weight:
+        terms["character_loss"] = character_loss(output.logits, batch["characters"])
+        loss = character_weight * terms["character_loss"]
     for name, weight, logits in (
         ("semantic", semantic_weight, output.semantic),
         ("position", position_weight, output.position),

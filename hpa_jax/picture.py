@@ -27,26 +27,46 @@ def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
     return (0.45 * grey + 0.55 * glow).astype(np.uint8)
 
 
-def maps_row(image_HWC: np.ndarray, reading: Reading, truth: str | None = None) -> Image.Image:
+def painted(image_HWC: np.ndarray, classes_hw: np.ndarray, background: int) -> np.ndarray:
+    """A map of classes over its plate: H×W×3 uint8, a colour for each class but the background."""
+    height, width, _ = image_HWC.shape
+    classes = Image.fromarray(np.asarray(classes_hw, np.uint8))
+    classes_HW = np.asarray(classes.resize((width, height), Image.Resampling.NEAREST))
+    hues = [Image.new("HSV", (1, 1), (i * 97 % 256, 220, 255)) for i in range(background)]
+    colours = np.array([hue.convert("RGB").getpixel((0, 0)) for hue in hues] + [(0, 0, 0)])
+    share = np.where(classes_HW == background, 0.0, 0.5)[..., None]
+    return (image_HWC * (1 - share) + colours[classes_HW] * share).astype(np.uint8)
+
+
+def maps_row(
+    image_HWC: np.ndarray,
+    reading: Reading,
+    truth: str | None = None,
+    semantic: tuple[np.ndarray, int] | None = None,
+) -> Image.Image:
     """The plate with its reading, then each character's map over it, in reading order.
 
     Args:
       image_HWC: uint8, the plate as the network saw it.
       reading: with maps.
       truth: shown and compared, if it is known.
+      semantic: h×w, the semantic network's classes, and its background: shown second.
     """
     height, width, _ = image_HWC.shape
     maps = reading.maps if reading.maps is not None else ()
     wrong = truth not in (None, reading.text)
-    row = Image.new("RGB", ((width + 4) * (1 + len(maps)), height + CAPTION * (1 + wrong)), PAPER)
+    tiles = 1 + (semantic is not None) + len(maps)
+    row = Image.new("RGB", ((width + 4) * tiles, height + CAPTION * (1 + wrong)), PAPER)
     draw = ImageDraw.Draw(row)
     colour = WRONG if wrong else INK if truth is None else RIGHT
     caption = f"{latin(reading.text)}  {reading.confidence:.2f}"
     if wrong:
         caption += f"\nis {latin(truth)}"
     _tile(row, draw, 0, image_HWC, caption, colour)
+    if semantic is not None:
+        _tile(row, draw, width + 4, painted(image_HWC, *semantic), "semantic map", INK)
     for i, (map_hw, (character, confidence)) in enumerate(
-        zip(maps, reading.characters, strict=False), start=1
+        zip(maps, reading.characters, strict=False), start=tiles - len(maps)
     ):
         tile = overlay(image_HWC, map_hw)
         _tile(row, draw, i * (width + 4), tile, f"{latin(character)}  {confidence:.2f}", INK)

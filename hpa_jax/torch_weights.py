@@ -147,7 +147,8 @@ def _network(state: StateDict) -> dict[str, Any]:
     """`HPANet`'s arguments; what cannot be told from an incomplete state is the paper's."""
 
     def size(name: str, paper: int) -> int:
-        return len(state[name]) if name in state and np.ndim(state[name]) else paper
+        known = np.ndim(state.get(name)) and np.size(state[name])
+        return len(state[name]) if known else paper
 
     positions = len([name for name in state if re.fullmatch(r"classifier\.\d+\.weight", name)])
     index = ".0" if positions else ""

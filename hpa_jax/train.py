@@ -71,6 +71,9 @@ def train_and_evaluate(
         start = load_start(config.init.checkpoint, metadata)  # refused before anything compiles
     init = make_init(model, tx, config.image_size, bool(config.ema))
     state = jax.jit(init, out_shardings=replicated)(init_key)
+    if jax.process_index() == 0:
+        count = sum(x.size for x in jax.tree.leaves(state.variables["params"]))
+        print(f"{config.model.backbone}: {count:,} parameters")
     if not fresh:
         state = resume(manager, state, metadata)
         if jax.process_index() == 0:
@@ -80,9 +83,9 @@ def train_and_evaluate(
     first_step = int(state.step)
 
     # --- Steps.
-    weights_of_losses = config.loss.semantic, config.loss.position
+    weights_of_losses = config.loss.semantic, config.loss.position, config.loss.character
     train_step = make_train_step(
-        model, tx, plates.make_batch, *weights_of_losses, config.freeze, config.ema
+        model, tx, plates.make_batch, *weights_of_losses, freeze=config.freeze, ema=config.ema
     )
     eval_step = make_eval_step(model)
     feed = plates.feed(first_step)
@@ -233,6 +236,8 @@ def make_train_step(
     make_batch: Callable[[jax.Array, Batch], Batch],
     semantic_weight: float,
     position_weight: float,
+    character_weight: float = 1.0,
+    *,
     freeze: Sequence[str] = (),
     ema: float = 0.0,
 ) -> Callable[[TrainState, jax.Array, Batch], tuple[TrainState, dict[str, jax.Array]]]:
@@ -256,7 +261,9 @@ def make_train_step(
                     train=True,
                     mutable=["batch_stats"],
                 )
-            loss, terms = losses.total_loss(output, batch, semantic_weight, position_weight)
+            loss, terms = losses.total_loss(
+                output, batch, semantic_weight, position_weight, character_weight
+            )
             return loss, (terms, updates)
 
         params = state.variables["params"]

@@ -30,6 +30,11 @@ def test_repeated_characters_are_refused():
         Charset("ABCB")
 
 
+def test_no_characters_are_refused():
+    with pytest.raises(ValueError, match="is empty"):
+        charset.find_charset("")
+
+
 def test_more_characters_than_maps_can_hold_are_refused():
     assert len(Charset("".join(map(chr, range(0x4E00, 0x4E00 + 255))))) == 255
     with pytest.raises(ValueError, match="has 256 characters, at most 255"):

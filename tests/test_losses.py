@@ -106,3 +106,10 @@ def test_total_loss_is_equation_1(alpha1, alpha2):
         + alpha2 * terms.get("position_loss", 0)
     )
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    loss, terms = losses.total_loss(output, batch, alpha1, alpha2, 0.0)
+    assert "character_loss" not in terms
+    expected = sum(
+        alpha * terms.get(name, 0)
+        for name, alpha in (("semantic_loss", alpha1), ("position_loss", alpha2))
+    )
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)

@@ -55,8 +55,8 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
     """SIGTERM in the third step; the same command then ends where the straight run ended."""
     make_train_step = train.make_train_step
 
-    def interrupting(*arguments):
-        step_fn = make_train_step(*arguments)
+    def interrupting(*arguments, **options):
+        step_fn = make_train_step(*arguments, **options)
 
         def train_step(*inputs):
             state, metrics = step_fn(*inputs)
@@ -192,7 +192,29 @@ def test_truths_are_in_the_charset_of_the_config(run):
     texts = [reading.text for reading in reader.read(list(images))]
     ids = np.stack([charset.encode(text, 6) for text in texts])
     batch = {"image": images, "characters": ids, "weight": np.ones(4, np.float32)}
-    assert evaluate.read_all(reader, [batch], charset)[:2] == (4, 4)
+    pairs, _ = evaluate.read_all(reader, [batch], charset)
+    assert pairs == list(zip(texts, texts, strict=True))
+    batch["characters"] = np.full_like(ids, -1)  # a detector missed them all
+    pairs, pages = evaluate.read_all(reader, [batch], charset)
+    assert pairs == [("?", text) for text in texts]
+    assert len(pages["failures"]) == 4
+
+
+def test_chinese_plates_are_also_counted_but_for_the_province_and_by_it():
+    pairs = [("皖A1", "皖A1"), ("皖A2", "苏A2"), ("苏A3", "苏A4"), ("?", "皖A5"), ("?", "皖")]
+    assert evaluate.summary(pairs, hpa_jax.CHINA) == [
+        "1/5 plates right (20.00%)",
+        "  but for the province 2/5 (40.00%)",
+        "  by province: 皖 1/2, 苏 0/1",
+    ]
+    assert evaluate.summary(pairs, hpa_jax.TAIWAN) == ["1/5 plates right (20.00%)"]
+
+
+def test_a_loss_of_nothing_is_refused(config, tmp_path):
+    other = config.copy_and_resolve_references()
+    other.loss.semantic = other.loss.position = other.loss.character = 0.0
+    with pytest.raises(ValueError, match="loss: semantic, position and character are all 0"):
+        train.train_and_evaluate(other, tmp_path)
 
 
 def test_unknown_styles_are_refused(config, tmp_path):

@@ -159,6 +159,7 @@ def _splits(subset: str, stems: list[str]) -> dict[str, str]:
 
 
 def _check_orphans(labels: pathlib.Path, images: dict[str, str], on_bad: OnBad) -> None:
-    for path in sorted(labels.glob("*.txt")):
-        if path.stem not in images and path.stem.removesuffix("_2") not in images:
-            on_bad(DataError(path, "labels an image that is not there"))
+    for name in sorted(files.visible((entry.name for entry in labels.iterdir()), {".txt"})):
+        stem = pathlib.PurePath(name).stem
+        if stem not in images and stem.removesuffix("_2") not in images:
+            on_bad(DataError(labels / name, "labels an image that is not there"))

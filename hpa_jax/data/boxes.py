@@ -51,11 +51,14 @@ def match_pattern(style: PlateStyle, text: str) -> str | None:
 def add_characters(plates: Iterable[Plate], styles: Sequence[PlateStyle]) -> Iterator[Plate]:
     """Estimates the character boxes that plates lack, by the first style that has their text.
 
-    Plates that have character boxes, have no corners or fit no style pass unchanged.
+    Where a plate's corners are unknown, its upright box stands for them: the more it is tilted, the
+    worse. Plates that have character boxes, have no box or fit no style pass unchanged.
     """
     for plate in plates:
-        characters = None
-        if plate.corners and not plate.characters:
-            found = (estimate_characters(style, plate.text, plate.corners) for style in styles)
+        corners, characters = plate.corners, None
+        if corners is None and plate.box:
+            corners = box_corners(plate.box)
+        if corners and not plate.characters:
+            found = (estimate_characters(style, plate.text, corners) for style in styles)
             characters = next(filter(None, found), None)
         yield dataclasses.replace(plate, characters=characters) if characters else plate

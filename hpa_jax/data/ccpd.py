@@ -52,6 +52,8 @@ PROVINCES = "皖沪津渝冀晋蒙辽吉黑苏浙京闽赣鲁豫鄂湘粤桂琼�
 ALPHABETS = "ABCDEFGHJKLMNPQRSTUVWXYZO"
 ADS = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789O"
 
+PARTS = ("train", "val", "test")
+
 _POINT = r"[0-9]{1,5}&[0-9]{1,5}"
 NAME = re.compile(
     rf"([0-9]{{1,20}})-([0-9]{{1,3}})_([0-9]{{1,3}})-({_POINT}_{_POINT})-"
@@ -149,13 +151,20 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
         yield from _plates(root, "loose", on_bad)
     for folder in filter(_is_subset, files.subfolders(root)):
         subset = folder.name.lower().removeprefix("ccpd_")
+        folder = _undoubled(folder)
         if subset == "base":
             yield from _base(root, folder, on_bad)
-        elif parts := files.subfolders(folder):  # green comes divided
-            for part in parts:
+            continue
+        yield from _plates(folder, subset, on_bad)
+        for part in files.subfolders(folder):  # green comes divided
+            if part.name.lower() in PARTS:
                 yield from _plates(part, f"{subset}_{part.name.lower()}", on_bad)
-        else:
-            yield from _plates(folder, subset, on_bad)
+
+
+def _undoubled(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of the same name in a folder, as unpacking makes them, or this one."""
+    inner = folder / folder.name
+    return inner if inner.is_dir() else folder
 
 
 def _is_subset(folder: pathlib.Path) -> bool:

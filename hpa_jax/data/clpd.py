@@ -61,5 +61,4 @@ def parse_row(row: dict[str, str], root: pathlib.Path, where: str) -> Plate:
 
 
 def _table(folder: pathlib.Path) -> pathlib.Path | None:
-    tables = sorted(folder.glob("*.[cC][sS][vV]"))
-    return next((table for table in tables if "clpd" in table.name.lower()), None)
+    return next((t for t in files.tables(folder) if "clpd" in t.name.lower()), None)

@@ -1,5 +1,6 @@
 """Pictures and statistics of a prepared data set, to look at before training on it."""
 
+import collections
 import itertools
 import os
 import pathlib
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hpa_jax.charset import PROVINCE_CODES, PROVINCES, Charset, latin
 from hpa_jax.data import pipeline, records
 from hpa_jax.data.report import Report
-from hpa_jax.picture import INK, PAPER
+from hpa_jax.picture import INK, PAPER, painted
 
 PLATES = 32  # on a contact sheet
 HEADER = 20  # pixels for the names of its columns
@@ -30,7 +31,7 @@ def inspect(
 
     Args:
       directory: of the prepared set.
-      out: where the pictures go: SPLIT.png and SPLIT_positions.png.
+      out: where the pictures go: SPLIT.png, SPLIT_positions.png and, of all, positions.png.
       charset, num_characters, image_size: the network's.
       augment: what training does to a batch; its results are shown beside the originals.
 
@@ -42,18 +43,18 @@ def inspect(
     """
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for split, positions in read_report(directory).positions.items():
+    by_split = read_report(directory).positions
+    places = itertools.zip_longest(*by_split.values(), fillvalue={})
+    everywhere = [sum(map(collections.Counter, place), collections.Counter()) for place in places]
+    pictures = {"positions.png": position_chart(everywhere)}
+    for split, positions in by_split.items():
         batch = sample(directory, split, charset, num_characters, image_size)
         augmented = augment(batch) if augment else batch
-        pictures = {
-            f"{split}.png": contact_sheet(batch, augmented, charset),
-            f"{split}_positions.png": position_chart(positions),
-        }
-        for name, picture in pictures.items():
-            picture.save(out / name)
-            paths.append(out / name)
-    return paths
+        pictures[f"{split}.png"] = contact_sheet(batch, augmented, charset)
+        pictures[f"{split}_positions.png"] = position_chart(positions)
+    for name, picture in pictures.items():
+        picture.save(out / name)
+    return [out / name for name in pictures]
 
 
 def read_report(directory: str | os.PathLike) -> Report:
@@ -94,10 +95,14 @@ def contact_sheet(
       columns: plates in a row of the sheet.
     """
     count, height, width, _ = batch["image"].shape
+    num_characters = batch["characters"].shape[-1]
     pictures = {"as it is": batch["image"], "in training": augmented["image"]}
     if batch["has_maps"].any():
-        painted = map(_painted, *_maps(augmented, charset))
-        pictures |= zip(("position map", "semantic map"), painted, strict=True)
+        for name, background in (("position", num_characters), ("semantic", len(charset))):
+            maps = zip(np.asarray(augmented["image"]), np.asarray(augmented[name]), strict=True)
+            pictures[f"{name} map"] = [
+                painted(image, classes, background) for image, classes in maps
+            ]
     tile_width, tile_height = len(pictures) * (width + 4) + 8, height + 24
     rows = -(-count // columns)
     sheet = Image.new("RGB", (columns * tile_width, HEADER + rows * tile_height), PAPER)
@@ -114,21 +119,6 @@ def contact_sheet(
         label = text if batch["has_maps"][i] else f"{text}   (no maps)"
         draw.text((left + 2, top + height + 1), label, fill=INK, font=font)
     return sheet
-
-
-def _maps(batch: pipeline.Batch, charset: Charset) -> tuple[list, list, list]:
-    images = np.asarray(batch["image"])
-    num_characters = batch["characters"].shape[-1]
-    maps = [np.asarray(batch["position"]), np.asarray(batch["semantic"])]
-    return [images, images], maps, [num_characters, len(charset)]
-
-
-def _painted(images: np.ndarray, maps: np.ndarray, background: int) -> np.ndarray:
-    """Images with their maps over them, a colour for each value but the background."""
-    hues = [Image.new("HSV", (1, 1), (i * 97 % 256, 220, 255)) for i in range(background)]
-    colours = np.array([hue.convert("RGB").getpixel((0, 0)) for hue in hues] + [(0, 0, 0)])
-    share = np.where(maps == background, 0.0, 0.5)[..., None]
-    return (images * (1 - share) + colours[maps] * share).astype(np.uint8)
 
 
 def position_chart(positions: list[dict[str, int]]) -> Image.Image:

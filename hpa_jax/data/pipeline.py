@@ -19,7 +19,9 @@ from hpa_jax.data.plate import Box, DataError
 
 Batch = dict[str, np.ndarray]
 AHEAD = 2  # batches that are ready before they are asked for, in each process
-UNREADABLE = -1  # class id that no network predicts: a text that it cannot write is never right
+# A class id that no network predicts, for texts that it cannot write and plates that a detector
+# missed: these are never right.
+UNREADABLE = -1
 
 
 def train_batches(
@@ -88,15 +90,16 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """Yields every plate of a split once, in order; the last batch is filled with weight 0.
 
-    All processes get the same number of batches. Texts that the network cannot write have class ids
-    of -1: they count, and are never right. Arguments are those of `train_batches`.
+    All processes get the same number of batches. Texts that the network cannot write, and plates
+    that a detector missed, have class ids of -1: they count, and are never right. Arguments are
+    those of `train_batches`.
 
     Raises:
       DataError: no such set or split.
     """
     source = records.Source(directory, split)
     rows = _rows(batch_size, process_count)
-    load = LoadPlate(charset, num_characters, image_size, jitter=0.0)
+    load = LoadPlate(charset, num_characters, image_size, jitter=0.0, testing=True)
     total = -(-len(source) // batch_size) * batch_size
     dataset = grain.MapDataset.range(total).map(_LoadOrPad(source, load))
     return _iterate(dataset[process_index::process_count].batch(rows), workers)
@@ -106,10 +109,15 @@ class LoadPlate(grain.transforms.RandomMap):
     """A stored record to one row of a batch: decoded, cropped and resized."""
 
     def __init__(
-        self, charset: Charset, num_characters: int, image_size: tuple[int, int], jitter: float
+        self,
+        charset: Charset,
+        num_characters: int,
+        image_size: tuple[int, int],
+        jitter: float,
+        testing: bool = False,
     ) -> None:
         self._charset, self._num_characters = charset, num_characters
-        self._image_size, self._jitter = image_size, jitter
+        self._image_size, self._jitter, self._testing = image_size, jitter, testing
 
     def random_map(self, element: bytes, rng: np.random.Generator) -> Batch:
         record = records.parse(element)
@@ -118,7 +126,7 @@ class LoadPlate(grain.transforms.RandomMap):
             height, width = self._image_size
             resized = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
         scale = np.array([width / (box[2] - box[0]), height / (box[3] - box[1])], np.float32)
-        ids = self._encode(record.text)
+        ids = self._encode(record)
         corners = record.characters[: 0 if ids[0] == UNREADABLE else None]
         semantic, position = draw_maps(
             (corners - np.float32(box[:2])) * scale,
@@ -136,11 +144,14 @@ class LoadPlate(grain.transforms.RandomMap):
             "weight": np.float32(1),
         }
 
-    def _encode(self, text: str) -> np.ndarray:
+    def _encode(self, record: records.Record) -> np.ndarray:
+        unreadable = np.full(self._num_characters, UNREADABLE, np.int32)
+        if self._testing and record.missed:
+            return unreadable
         try:
-            return self._charset.encode(text, self._num_characters)
+            return self._charset.encode(record.text, self._num_characters)
         except ValueError:
-            return np.full(self._num_characters, UNREADABLE, np.int32)
+            return unreadable
 
 
 class _LoadOrPad(grain.transforms.Map):

@@ -47,6 +47,7 @@ class Plate:
       box: the plate's upright box; None where the plate fills the image.
       corners: the plate's corners as one reads it, from left-top clockwise.
       characters: each character's corners, in reading order; empty if unknown.
+      missed: no detector found it: in a test it counts as wrong, whatever is read.
     """
 
     image: pathlib.Path | bytes
@@ -56,6 +57,7 @@ class Plate:
     box: Box | None = None
     corners: Corners | None = None
     characters: tuple[Corners, ...] = ()
+    missed: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[A-Za-z0-9_]+", self.split) or self.split == "all":

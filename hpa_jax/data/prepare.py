@@ -29,7 +29,7 @@ from hpa_jax.data.report import Report, Statistics
 PLATES_A_SHARD = 1024
 INFO = "dataset_info.json"  # TFDS's, written last
 WORK = ".shards"  # one JSON a finished shard, for resuming
-VERSION = 1  # of what a shard holds; another number makes all shards anew
+VERSION = 2  # of what a shard holds; another number makes all shards anew
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +115,8 @@ def prepare(
     workers = min(workers or machine.cores(), files)  # a process takes seconds to start
     with tqdm(total=sum(totals.values()), unit="plate", dynamic_ncols=True) as progress:
         for shard, notes in _run(shards, workers):
-            for plate_name, text, digest in notes["plates"]:
-                statistics.add(shard.split, plate_name, text, digest)
+            for plate in notes["plates"]:
+                statistics.add(shard.split, *plate)
             bad += [DataError(*problem) for problem in notes["bad"]]
             lengths[shard.split][shard.path.name] = len(notes["plates"])
             sizes[shard.split] += notes["bytes"]
@@ -238,7 +238,8 @@ def write_shard(shard: Shard) -> dict:
     """Writes a shard, unless it is there already, and returns its notes.
 
     Returns:
-      Notes: `plates`, a list of [name, text, digest]; `bad`, a list of [file, problem]; `bytes`.
+      Notes: `plates`, a list of [name, text, digest, has boxes, missed]; `bad`, a list of
+      [file, problem]; `bytes`.
 
     Raises:
       DataError: an image cannot be used, and the shard is strict.
@@ -263,7 +264,8 @@ def write_shard(shard: Shard) -> dict:
                 bad.append(error.args)
                 continue
             writer.write(records.serialise(record))
-            plates.append((plate.name, plate.text, digest))
+            has_boxes = bool(plate.characters)
+            plates.append((plate.name, plate.text, digest, has_boxes, plate.missed))
     finally:
         writer.close()
     partial.replace(shard.path)
@@ -298,8 +300,8 @@ def make_record(plate: Plate, rectify: bool, margin: float) -> tuple[records.Rec
     # 4:4:4, since red and green ink on a coloured ground is told apart by colour alone.
     crop.image.save(buffer, "JPEG", quality=95, subsampling=0)
     digest = hashlib.blake2b(data + repr(plate.box).encode(), digest_size=12).hexdigest()
-    record = records.Record(buffer.getvalue(), plate.text, plate.name, crop.box, crop.characters)
-    return record, digest
+    jpeg, boxes = buffer.getvalue(), crop.characters
+    return records.Record(jpeg, plate.text, plate.name, crop.box, boxes, plate.missed), digest
 
 
 def _finish(

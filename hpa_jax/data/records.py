@@ -37,6 +37,7 @@ FEATURES = tfds.features.FeaturesDict(
             dtype=np.float32,
             doc="Each character's corners, x, y, clockwise from left-top; none if unknown.",
         ),
+        "missed": tfds.features.Scalar(np.bool_, doc="A detector missed it: wrong in a test."),
     }
 )
 _SERIALIZER = example_serializer.ExampleSerializer(FEATURES.get_serialized_info())
@@ -51,6 +52,7 @@ class Record:
     name: str
     box: Box
     characters: np.ndarray
+    missed: bool = False
 
 
 def serialise(record: Record) -> bytes:
@@ -70,6 +72,7 @@ def parse(data: bytes) -> Record:
         name=feature["name"].bytes_list.value[0].decode(),
         box=tuple(feature["box"].float_list.value),
         characters=np.array(feature["characters"].float_list.value, np.float32).reshape(-1, 4, 2),
+        missed=any(feature["missed"].int64_list.value),  # sets of before have no such field
     )
 
 

@@ -18,6 +18,8 @@ class Report:
       counts: plates prepared, by split.
       positions: by split, the characters at each position and how often each is there.
       lengths: by split, how many plates have how many characters.
+      with_boxes: by split, how many plates have character boxes, which LS and LP need.
+      missed: by split, how many plates the detector missed.
       unseen: characters of the charset that are nowhere in the data.
       duplicates: plates whose very same image and box another split has too.
       shared_texts: number of texts that several splits have: the same car, or the same photograph.
@@ -30,6 +32,8 @@ class Report:
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     positions: dict[str, list[dict[str, int]]] = dataclasses.field(default_factory=dict)
     lengths: dict[str, dict[int, int]] = dataclasses.field(default_factory=dict)
+    with_boxes: dict[str, int] = dataclasses.field(default_factory=dict)
+    missed: dict[str, int] = dataclasses.field(default_factory=dict)
     unseen: str = ""
     duplicates: list[str] = dataclasses.field(default_factory=list)
     shared_texts: int = 0
@@ -46,6 +50,8 @@ class Report:
         missing = [split for split in self.expected if split not in self.counts]
         if missing:
             lines.append(f"  published and not there: {', '.join(missing)}")
+        lines += _by_split("with character boxes", self.with_boxes)
+        lines += _by_split("missed by the detector, wrong in a test", self.missed)
         if self.without_text:
             lines.append(f"  without a plate or its text, left out: {self.without_text}")
         if self.unseen:
@@ -54,6 +60,11 @@ class Report:
         lines += _listing("duplicates across splits", self.duplicates)
         lines += _listing("unreadable or mislabelled, left out", self.bad)
         return "\n".join(lines)
+
+
+def _by_split(title: str, counts: dict[str, int]) -> list[str]:
+    some = ", ".join(f"{count} of {split}" for split, count in sorted(counts.items()) if count)
+    return [f"  {title}: {some}"] if some else []
 
 
 def _either(counts: tuple[int, ...]) -> str:
@@ -70,6 +81,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self._lengths = collections.defaultdict(collections.Counter)
+        self._with_boxes, self._missed = collections.Counter(), collections.Counter()
         self._positions = collections.defaultdict(
             lambda: collections.defaultdict(collections.Counter)
         )
@@ -77,9 +89,13 @@ class Statistics:
         self._splits_of_text: dict[str, set[str]] = collections.defaultdict(set)
         self._duplicates: list[str] = []
 
-    def add(self, split: str, name: str, text: str, digest: str) -> None:
+    def add(
+        self, split: str, name: str, text: str, digest: str, has_boxes: bool, missed: bool
+    ) -> None:
         """Counts one plate; `digest` stands for its image and box."""
         self._lengths[split][len(text)] += 1
+        self._with_boxes[split] += has_boxes
+        self._missed[split] += missed
         for position, character in enumerate(text):
             self._positions[split][position][character] += 1
         first = self._first.setdefault(digest, (split, name))
@@ -92,6 +108,7 @@ class Statistics:
         """Writes what was counted into a report."""
         report.counts = {split: sum(n.values()) for split, n in self._lengths.items()}
         report.lengths = {split: dict(n) for split, n in self._lengths.items()}
+        report.with_boxes, report.missed = dict(self._with_boxes), dict(self._missed)
         report.positions = {
             split: [dict(by_position[i]) for i in sorted(by_position)]
             for split, by_position in self._positions.items()

@@ -71,7 +71,9 @@ def test_only_plates_that_need_and_allow_it_get_boxes():
     nowhere = Plate(b"", "nowhere", "train", "皖A12345")
     foreign = Plate(b"", "foreign", "train", "AB12", corners=corners)
     chinese = [styles.STYLES["china_green"], styles.STYLES["china_blue"]]
-    first, *rest = boxes.add_characters([plain, known, nowhere, foreign], chinese)
+    upright = Plate(b"", "upright", "train", "皖A12345", box=(0.0, 0.0, 440.0, 140.0))
+    first, second, *rest = boxes.add_characters([plain, upright, known, nowhere, foreign], chinese)
+    assert second.characters == first.characters  # of a plate that is not tilted
     assert rest == [known, nowhere, foreign]
     assert len(first.characters) == 7
     left_edges = [character[0][0] for character in first.characters]

@@ -19,7 +19,7 @@ def test_pictures_of_every_split(tmp_path):
         return batch | {"image": batch["image"] // 2}
 
     paths = inspect.inspect(tmp_path / "set", tmp_path / "out", CHINA, 8, augment=augment)
-    names = ["test.png", "test_positions.png", "train.png", "train_positions.png"]
+    names = ["positions.png", "test.png", "test_positions.png", "train.png", "train_positions.png"]
     assert sorted(path.name for path in paths) == names
     assert all(Image.open(path).width > 100 for path in paths)
     assert sorted(darker) == [1, 32]

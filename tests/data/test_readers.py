@@ -73,6 +73,14 @@ def test_aolp_second_plate_without_text_is_kept_as_unread(tmp_path):
     assert [p.text for p in aolp.read(tmp_path) if p.split == "le_second"] == [""]
 
 
+def test_aolp_copied_on_macos_is_as_before(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_AC", 2)
+    plates = list(aolp.read(tmp_path))
+    for file in ("Image/._1.jpg", "groundtruth_recognition/._1.txt"):
+        trees.write(tmp_path / "Subset_AC" / file, b"\0")
+    assert list(aolp.read(tmp_path)) == plates
+
+
 def test_aolp_vim_lpr_layout(tmp_path):
     trees.write(tmp_path / "AOLP/RP/image/RP_607.png", b"x")
     trees.write(tmp_path / "AOLP/RP/char/RP_607.txt", "14\n15\n1\n4\n5\n2\n")
@@ -197,8 +205,11 @@ def test_ccpd_base_lists_and_subsets(tmp_path):
     trees.write(root / "ccpd_blur" / trees.ccpd_name(7), b"")
     trees.write(root / "ccpd_np/1000.jpg", b"")
     trees.write(root / "ccpd_green/val" / trees.ccpd_name(8), b"")
+    (root / "ccpd_blur/@eaDir").mkdir()  # as network drives make them
+    trees.write(root / "ccpd_tilt/ccpd_tilt" / trees.ccpd_name(9), b"")
     plates = list(ccpd.read(tmp_path))
     expected = {"base_train": 500, "base_test": 400, "blur": 1, "np": 1, "green_val": 1}
+    expected |= {"tilt": 1}
     assert counts(plates) == expected
     assert [p.text for p in plates if p.split == "np"] == [""]
     train = {p.image for p in plates if p.split == "base_train"}
@@ -254,6 +265,8 @@ def test_clpd_in_its_encodings(tmp_path, encoding):
     assert plates[0].corners == ((10, 20), (60, 22), (61, 40), (11, 38))
     assert plates[0].box == (10, 20, 61, 40)
     assert plates[0].image.exists()
+    trees.write(tmp_path / "CLPD/._CLPD.csv", b"\0")  # as macOS makes them
+    assert list(clpd.read(tmp_path)) == plates
 
 
 def test_media_lab_folds(tmp_path):

@@ -1,0 +1,57 @@
+"""Plates where a detector found them, in place of their labelled boxes (paper, "Experiments").
+
+The detector is the user's. What it found is a CSV with the header file,x1,y1,x2,y2, one line a box:
+the photograph, as seen from the data set's folder, and the box in pixels of it. Columns more, such
+as a score, are left alone; a photograph may come often, or never.
+"""
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+
+from hpa_jax.data import files
+from hpa_jax.data.plate import Box, DataError, Plate, make_box, overlap
+
+COLUMNS = ("file", "x1", "y1", "x2", "y2")
+MIN_OVERLAP = 0.7  # a plate that no box covers so well is wrong, whatever is read
+
+
+def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path, list[Box]]:
+    """Returns the boxes that were found in each photograph.
+
+    Args:
+      table: the CSV.
+      root: the folder that its files are seen from.
+
+    Raises:
+      DataError: it cannot be read, or names a photograph that is not there.
+    """
+    found = collections.defaultdict(list)
+    for where, row in files.read_table(pathlib.Path(table), COLUMNS):
+        path = pathlib.Path(root, row["file"].replace("\\", "/")).absolute()
+        if not path.is_file():
+            raise DataError(where, f"names {row['file']}, which is not in {root}")
+        cells = files.cells({name: row[name] for name in COLUMNS[1:]}, where)
+        found[path].append(make_box(cells, where))
+    return found
+
+
+def place(plates: Iterable[Plate], found: dict[pathlib.Path, list[Box]]) -> Iterator[Plate]:
+    """Moves each plate's box to the detected one that covers it best; marks those that none covers.
+
+    A missed plate keeps its labelled box: it can be trained on, and counts as wrong in a test.
+
+    Raises:
+      DataError: a plate has no labelled box to compare with.
+    """
+    for plate in plates:
+        if plate.box is None:
+            raise DataError(plate.name, "has no labelled box, by which a detected one is judged")
+        boxes = found.get(pathlib.Path(plate.image).absolute(), [])
+        best = max(boxes, key=lambda box: overlap(box, plate.box), default=None)
+        if best is None or overlap(best, plate.box) < MIN_OVERLAP:
+            yield dataclasses.replace(plate, missed=True)
+        else:
+            yield dataclasses.replace(plate, box=best)
