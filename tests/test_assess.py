@@ -9,6 +9,7 @@ from PIL import Image
 from hpa_jax import assess, checkpoint, recognize, weights
 from hpa_jax.charset import TAIWAN, Charset
 from hpa_jax.data import folder
+from hpa_jax.data.plate import Plate
 from hpa_jax.models.hpa import HPANet
 from tests.networks import random_variables, smooth_images
 
@@ -60,3 +61,10 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
     fitted = assess.fit_temperature(reader, assessed)
     sharper = recognize.make_recognizer(weights.soften(reader.variables, 0.5), metadata, "xla")
     assert assess.fit_temperature(sharper, assessed) == pytest.approx(2 * fitted, rel=0.05)
+
+
+def test_plates_are_loosened_by_a_share_of_their_size():
+    plate = Plate(b"", "p", "dev", "AB12", box=(10.0, 20.0, 60.0, 40.0))
+    assert assess.loosen(plate, 0.1).box == (5.0, 18.0, 65.0, 42.0)
+    whole = Plate(b"", "p", "dev", "AB12")
+    assert assess.loosen(whole, 0.1) == whole
