@@ -71,7 +71,7 @@ class Recognizer:
     def read(
         self, plates: Iterable[ImageLike], *, maps: bool = False, batch_size: int = 64
     ) -> list[Reading]:
-        """Reads images of one plate each, cropped loosely or tightly around it.
+        """Reads images of one plate each, with up to a fifth of its size around it.
 
         Args:
           plates: paths, PIL images, or uint8 arrays H×W×3 (RGB) or H×W (grey), of any size.
