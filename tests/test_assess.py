@@ -1,7 +1,10 @@
 """What a reader's confidence is worth."""
 
 import csv
+import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +14,7 @@ from hpa_jax.charset import TAIWAN, Charset
 from hpa_jax.data import folder
 from hpa_jax.data.plate import Plate
 from hpa_jax.models.hpa import HPANet
+from tests.data import trees
 from tests.networks import random_variables, smooth_images
 
 
@@ -68,3 +72,25 @@ def test_plates_are_loosened_by_a_share_of_their_size():
     assert assess.loosen(plate, 0.1).box == (5.0, 18.0, 65.0, 42.0)
     whole = Plate(b"", "p", "dev", "AB12")
     assert assess.loosen(whole, 0.1) == whole
+
+
+def test_rendered_plates_differ(monkeypatch):
+    def render(key):
+        characters = jax.random.randint(key, (6,), 0, 34)
+        return {"image": np.zeros((4, 9, 3), np.uint8), "characters": characters}
+
+    monkeypatch.setattr(assess.synthetic, "make_renderer", lambda *_, **__: render)
+    plates = assess.render_plates(["taiwan_old"], TAIWAN, 6, 3)
+    assert len({p.text for p in plates}) == 3
+
+
+def test_a_temperature_makes_confidence_the_share_of_right_plates():
+    # Two characters, each of probability sigmoid(2 / T).
+    output = types.SimpleNamespace(logits=jnp.array([[[2.0, 0.0], [2.0, 0.0]]]))
+    model = types.SimpleNamespace(apply=lambda variables, images: output)
+    stub = types.SimpleNamespace(model=model, variables=None, image_size=(5, 8))
+    plate = Plate(trees.jpeg(), "p", "dev", "AA")
+    assessed = [assess.Assessed(plate, recognize.Reading(text, 0.8, ())) for text in ("AA", "AB")]
+    # Half of the plates are right: sigmoid(2 / T) ** 2 = 1 / 2.
+    expected = 2 / np.log(1 / (np.sqrt(2) - 1))
+    assert assess.fit_temperature(stub, assessed) == pytest.approx(expected, rel=0.04)

@@ -113,3 +113,13 @@ def test_total_loss_is_equation_1(alpha1, alpha2):
         for name, alpha in (("semantic_loss", alpha1), ("position_loss", alpha2))
     )
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_each_map_is_held_against_its_own_labels():
+    from tests.test_losses import make
+
+    output, batch = make()
+    terms = losses.total_loss(output, batch, 1.0, 1.0)[1]
+    for name in ("semantic", "position"):
+        expected = losses.map_loss(getattr(output, name), batch[name], batch["has_maps"])
+        np.testing.assert_allclose(terms[f"{name}_loss"], expected, rtol=1e-6)

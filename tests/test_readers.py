@@ -1,5 +1,6 @@
 """Small files of readers, and readers by name."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -133,3 +134,20 @@ print([m for m in ("orbax", "optax", "grain", "tensorboardX", "tensorflow_datase
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+class Trap:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+def test_a_small_file_that_would_run_code_is_refused(tmp_path):
+    np.savez(tmp_path / "trap.npz", metadata=np.array(Trap(tmp_path / "sprung"), object))
+    with pytest.raises(ValueError, match="trap.npz: no reader, or damaged"):
+        readers.load(tmp_path / "trap.npz")
+    assert not (tmp_path / "sprung").exists()

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -217,3 +218,27 @@ def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
         1,
         f"error: {tmp_path / 'empty'}: is a folder without images\n",
     )
+
+
+def test_voids_count_in_the_confidence_and_have_no_map(reader):
+    maps = np.arange(2 * 3 * 4.0, dtype=np.float32).reshape(2, 3, 4)
+    ids, confidences = np.array([34, 3, 34, 7]), np.array([0.5, 0.9, 1.0, 0.8])
+    reading = reader._reading(ids, confidences, maps)
+    assert (reading.text, reading.characters) == ("37", (("3", 0.9), ("7", 0.8)))
+    assert reading.confidence == pytest.approx(0.5 * 0.9 * 0.8)
+    np.testing.assert_array_equal(reading.maps, [maps[..., 1], maps[..., 3]])
+    nothing = reader._reading(np.full(4, 34), confidences, None)
+    assert (nothing.text, nothing.confidence) == ("", 0.0)
+
+
+def test_the_surest_of_several_readers_is_taken_whichever_comes_first():
+    def stub(text, confidence):
+        reading = recognize.Reading(text, confidence, ())
+        return types.SimpleNamespace(
+            image_size=(5, 8), _read_decoded=lambda decoded, maps: iter([reading] * len(decoded))
+        )
+
+    readers = [stub("A", 0.3), stub("B", 0.7)]
+    for order in (readers, readers[::-1]):
+        (reading,) = recognize.read_with_all(order, [np.zeros((5, 8, 3), np.uint8)])
+        assert reading.text == "B"

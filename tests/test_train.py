@@ -3,15 +3,26 @@
 import json
 import os
 import signal
+import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import hpa_jax
 from configs import quickstart
-from hpa_jax import checkpoint, evaluate, inputs, interrupt, recognize, train
+from hpa_jax import (
+    checkpoint,
+    evaluate,
+    inputs,
+    interrupt,
+    optimizer,
+    recognize,
+    train,
+    train_state,
+)
 from hpa_jax.models import hpa
 from tests.networks import smooth_images
 
@@ -230,3 +241,97 @@ def test_metadata_alone_rebuilds_the_network(run, config):
     model = hpa.HPANet(**metadata["network"])
     assert (model.width, model.num_characters) == (0.125, config.num_characters)
     assert recognize.load_recognizer(run[0] / "checkpoints").image_size == (25, 80)
+
+
+def test_runs_are_judged_by_the_average_on_the_first_test_set():
+    plates = inputs.Inputs(None, None, {"a": lambda: ["averaged"], "b": lambda: [""]})
+    state = train_state.TrainState(0, "trained", None, "averaged")
+    log = types.SimpleNamespace(evaluated=lambda *about: None)
+
+    def step(variables, batch):
+        return variables == batch, 1
+
+    assert train.evaluate_all(plates, step, state, 1, log) == 1.0
+
+
+def test_no_key_is_used_twice():
+    train_key, eval_key, _ = train.make_keys(0)
+    assert (jax.random.key_data(train_key) != jax.random.key_data(eval_key)).any()
+
+
+def test_evaluation_has_other_plates_in_every_batch():
+    batches = inputs.make_eval_batches(
+        lambda key: {"image": jax.random.uniform(key, (4,))}, jax.random.key(0), 6, 4
+    )
+    first, second = batches()
+    assert not np.isin(first["image"], second["image"]).any()
+    assert second["weight"].tolist() == [1, 1, 0, 0]
+
+
+def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
+    manager = checkpoint.open_manager(tmp_path)
+    metadata = checkpoint.make_metadata(hpa.HPANet(), hpa_jax.TAIWAN, (50, 160), ())
+    checkpoint.save(manager, 1, {"params": np.zeros(1)}, None, metadata)
+    manager.wait_until_finished()
+    for field, value in (("charset", hpa_jax.TAIWAN.characters[::-1]), ("image_size", [9, 9])):
+        with pytest.raises(ValueError, match=f"another network .{field}: "):
+            train_state.resume(manager, None, metadata | {field: value})
+
+
+def test_the_fields_of_the_optimizer_go_where_they_belong():
+    fields = {"decay": 0.8, "eps": 1e-3, "momentum": 0.9, "weight_decay": 0.01}
+    c = quickstart.get_config()
+    c.optimizer.update(fields)
+    schedule, tx = train.make_optimizer(c)
+    expected, others = (optimizer.make_rmsprop(schedule, **f) for f in (fields, {}))
+    params = jnp.ones(3)
+    update, same, other = (
+        t.update(params, t.init(params), params)[0] for t in (tx, expected, others)
+    )
+    np.testing.assert_array_equal(update, same)
+    assert (update != other).all()
+
+
+def test_metrics_are_means_over_the_steps(tmp_path):
+    c = quickstart.get_config()
+    log = train.TrainLog(tmp_path, c, 0, lambda count: 0.1)
+    for step in (1, 2):
+        log.add(step, {"loss": np.float32(step)})
+    log.flush()
+    log.close()
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["loss"] == 1.5
+
+
+def test_as_many_checkpoints_are_kept_as_wanted(tmp_path):
+    manager = checkpoint.open_manager(tmp_path, keep=2)
+    tree = {"params": np.zeros(2, np.float32)}
+    for step in (1, 2, 3):
+        checkpoint.save(manager, step, tree, tree, {})
+    manager.wait_until_finished()
+    assert sorted(manager.all_steps()) == [2, 3]
+
+
+def test_plates_are_rendered_as_the_config_says(monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        inputs.synthetic, "make_renderer", lambda *_, **kwargs: given.update(kwargs)
+    )
+    c = quickstart.get_config()
+    wanted = {"fonts": ("gothic",), "weights": (2.0,), "realism": 0.7}
+    c.data.update(wanted)
+    inputs.make_render(c, 2, None)
+    assert given == wanted | {"image_size": c.image_size}
+
+
+def test_a_run_is_evaluated_at_the_size_it_was_trained_at(tmp_path, monkeypatch):
+    sizes = []
+
+    def make_inputs(config, *_):
+        sizes.append(config.image_size)
+        return inputs.Inputs(None, None, {})
+
+    monkeypatch.setattr(inputs, "make_inputs", make_inputs)
+    reader = types.SimpleNamespace(image_size=(25, 80))
+    evaluate._evaluate(quickstart.get_config(), tmp_path, reader)
+    assert sizes == [reader.image_size]

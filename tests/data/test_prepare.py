@@ -258,3 +258,33 @@ def test_only_what_is_trained_on_must_be_writable(tmp_path):
     assert run(checked=["train"]).counts == {"train": 1, "dev": 1}
     with pytest.raises(DataError, match="fewer than 5 characters: that needs model.void=True"):
         run(checked=["train"], void=False)
+
+
+def test_another_margin_cuts_the_plates_anew(tmp_path):
+    widths = []
+    for margin in (0.1, 0.2):
+        prepare.prepare("set", reader([plate()]), tmp_path, margin=margin, workers=1)
+        widths.append(read_back(tmp_path)[0]["image"].shape[1])
+    assert widths == [192, 224]
+
+
+def test_a_shard_that_was_cut_short_is_written_anew(tmp_path):
+    for _ in range(2):
+        prepare.prepare("set", reader([plate()]), tmp_path, workers=1)
+        (shard,) = tmp_path.glob("set-train.*")
+        whole = shard.stat().st_size
+        shard.write_bytes(shard.read_bytes()[:99])
+    prepare.prepare("set", reader([plate()]), tmp_path, workers=1)
+    assert shard.stat().st_size == whole and len(read_back(tmp_path)) == 1
+
+
+def test_shards_of_an_earlier_run_are_removed(tmp_path):
+    for count in (1, 2):
+        plates = [plate("a"), plate("b")]
+        prepare.prepare("set", reader(plates), tmp_path, workers=1, plates_a_shard=count)
+    assert len(list(tmp_path.glob("set-train.*"))) == 1
+
+
+def test_two_plates_of_one_photograph_are_no_duplicates():
+    digests = [prepare.make_record(plate(box=(40, y, 200, 80)), False, 0.0)[1] for y in (30, 31)]
+    assert digests[0] != digests[1]

@@ -487,3 +487,20 @@ def test_media_lab_photograph_of_both_subsets_is_refused(tmp_path):
     )
     with pytest.raises(DataError, match="1.jpg is both normal and difficult"):
         list(media_lab.read(tmp_path))
+
+
+def test_aolp_choice_of_582_is_that_of_every_machine(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_LE", 757)
+    chosen = [int(p.name[3:]) for p in aolp.read(tmp_path) if p.split == "le582"]
+    assert sum(chosen) == 222717
+
+
+def test_ccpd_box_far_from_its_corners_is_refused():
+    with pytest.raises(DataError, match="is not around its corners"):
+        ccpd.parse_name("025-95_113-210&20_280&50-78&50_10&45_12&20_80&25-0_0_0_0_0_0_0-37-15")
+
+
+def test_media_lab_folds_are_those_of_every_machine(tmp_path):
+    trees.media_lab(tmp_path)
+    fold = [p.name for p in media_lab.read(tmp_path) if p.split == "fold0"]
+    assert fold[:4] == ["day/3.jpg", "day/4.jpg", "day/7.jpg", "day/9.jpg"]
