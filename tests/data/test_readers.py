@@ -205,7 +205,7 @@ def test_ccpd_base_lists_and_subsets(tmp_path):
     trees.write(root / "ccpd_blur" / trees.ccpd_name(7), b"")
     trees.write(root / "ccpd_np/1000.jpg", b"")
     trees.write(root / "ccpd_green/val" / trees.ccpd_name(8), b"")
-    (root / "ccpd_blur/@eaDir").mkdir()  # as network drives make them
+    trees.write(root / "ccpd_blur/@eaDir" / trees.ccpd_name(7), b"")  # as network drives make them
     trees.write(root / "ccpd_tilt/ccpd_tilt" / trees.ccpd_name(9), b"")
     plates = list(ccpd.read(tmp_path))
     expected = {"base_train": 500, "base_test": 400, "blur": 1, "np": 1, "green_val": 1}
