@@ -119,6 +119,11 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
                 f"{reader}: is widened to {new['width']} of the paper's channels; "
                 f"--config.model.width={old['width']} leaves it as it is"
             )
+        if old["num_characters"] != new["num_characters"]:
+            print(
+                f"{reader}: learned at most {old['num_characters']} characters, and places "
+                f"beyond start untrained: --config.num_characters={old['num_characters']}"
+            )
         if tuple(theirs["image_size"]) != tuple(metadata["image_size"]):
             size = "({},{})".format(*theirs["image_size"])
             print(f'{reader}: learned at another size: --config.image_size="{size}"')

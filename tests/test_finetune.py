@@ -7,7 +7,7 @@ import pytest
 
 import hpa_jax
 from configs import finetune, quickstart
-from hpa_jax import checkpoint, inputs, train
+from hpa_jax import checkpoint, inputs, readers, train, train_state
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,6 +161,15 @@ def test_what_does_not_fit_is_refused(field, value, message, config, reader, tmp
     other.update_from_flattened_dict({field: value})
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train.train_and_evaluate(other, tmp_path)
+
+
+def test_another_number_of_characters_is_said(reader, capsys):
+    _, metadata = readers.load(reader[0])
+    longer = metadata | {"network": metadata["network"] | {"num_characters": 8}}
+    train_state.load_start(str(reader[0]), longer)
+    assert "--config.num_characters=6" in capsys.readouterr().out
+    train_state.load_start(str(reader[0]), metadata)
+    assert "num_characters" not in capsys.readouterr().out
 
 
 def test_every_country_is_a_config():
