@@ -86,5 +86,10 @@ def find_charset(name: str) -> Charset:
 
 
 def latin(text: str) -> str:
-    """A text with provinces by their code, [AH]A12345: for fonts without Chinese characters."""
-    return "".join(f"[{PROVINCE_CODES[c]}]" if c in PROVINCE_CODES else c for c in text)
+    """A text in ASCII, for fonts that have no more: 皖A12345 as [AH]A12345, Ä as [U+00C4]."""
+
+    def spell(character: str) -> str:
+        code = PROVINCE_CODES.get(character, f"U+{ord(character):04X}")
+        return character if character.isascii() else f"[{code}]"
+
+    return "".join(map(spell, text))

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import warnings
 
 import jax
 from absl import flags, logging
@@ -16,6 +17,7 @@ def set_up() -> None:
     """
     # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no code
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     if jax.config.jax_compilation_cache_dir is None:

@@ -45,15 +45,17 @@ def check(config: ml_collections.ConfigDict) -> None:
     if (
         not isinstance(size, tuple | list)
         or len(size) != 2
-        or not all(isinstance(n, int) and n > 0 for n in size)
+        or not all(isinstance(n, int) and n >= 16 for n in size)
     ):
-        raise ValueError(f"image_size {size}: must be height and width in pixels, as (50,160)")
+        raise ValueError(
+            f"image_size {size}: must be height and width in pixels, at least 16, as (50,160)"
+        )
     if not any(config.loss.values()):
         raise ValueError("loss: semantic, position and character are all 0: nothing to train for")
     if config.model.width <= 0:
         raise ValueError(f"model.width {config.model.width}: must be more than 0")
     data = config.data
-    for name in ("workers", "margin", "jitter"):
+    for name in ("workers", "margin", "jitter", "augment", "realism"):
         if data.get(name, 0) < 0:
             raise ValueError(f"data.{name} {data[name]}: must not be negative")
     if data.get("jitter", 0) > 1:

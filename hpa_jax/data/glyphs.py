@@ -1,7 +1,9 @@
 """The glyph atlas: every character of every font as a signed-distance field, made on the host."""
 
+import collections
 import dataclasses
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,7 +51,8 @@ def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
         `140_X`, `green_X` (one row), `220_X`, `220_up_X`, `220_down_X` (two rows), X being the
         character. None: all built-in ones.
 
-    A character that one font lacks is taken from the first that has it.
+    A character that one font lacks is taken from the first that has it. A warning says which, and
+    which characters a font draws alike, for only their place on a plate tells them apart.
 
     Raises:
       ValueError: a font cannot be read, or a character is in none of them.
@@ -65,11 +68,27 @@ def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
             " Pass fonts=[...] with a .ttf or .otf file that has them, or a folder of images named"
             " 140_X.jpg, X being the character"
         )
+    for name, masks in found:
+        _warn(name, masks, characters)
     complete = [[(everything | masks)[c] for c in characters] for _, masks in found]
     return Atlas(
         distance=np.stack([signed_distance(np.stack(masks)) for masks in complete]),
         names=tuple(name for name, _ in found),
     )
+
+
+def _warn(name: str, masks: dict[str, np.ndarray], characters: str) -> None:
+    """Says what a font lacks, and which of its characters nobody can tell apart."""
+    lacking = "".join(c for c in characters if c not in masks)
+    if lacking:
+        warnings.warn(f"fonts: {name} lacks {lacking}: taken from another font", stacklevel=3)
+    alike = collections.defaultdict(str)
+    for character in characters:
+        if character in masks:
+            alike[masks[character].tobytes()] += character
+    for same in alike.values():
+        if len(same) > 1:
+            warnings.warn(f"fonts: {name} draws {', '.join(same)} alike", stacklevel=3)
 
 
 def _read(entry: str | Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:

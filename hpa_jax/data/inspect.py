@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hpa_jax.charset import PROVINCE_CODES, PROVINCES, Charset, latin
+from hpa_jax.charset import PROVINCES, Charset, latin
 from hpa_jax.data import pipeline, records
 from hpa_jax.data.report import Report
 from hpa_jax.picture import INK, PAPER, painted
@@ -128,11 +128,14 @@ def position_chart(positions: list[dict[str, int]]) -> Image.Image:
       positions: for each position, the characters there and their counts.
     """
     characters = sorted(set(itertools.chain(*positions)), key=lambda c: (PROVINCES.find(c), c))
-    bar, height, left, top = 22, 90, 60, 8
+    font = ImageFont.load_default(12)
+    labels = {character: latin(character).strip("[]") for character in characters}
+    bar = max(22, 4 + round(max(map(font.getlength, labels.values()))))
+    height, left, top = 90, 60, 8
     row = height + 26
     size = (left + bar * len(characters) + 20, top + row * len(positions) + 4)
     chart = Image.new("RGB", size, PAPER)
-    draw, font = ImageDraw.Draw(chart), ImageFont.load_default(12)
+    draw = ImageDraw.Draw(chart)
     for i, counts in enumerate(positions):
         total, most = sum(counts.values()), max(counts.values())
         base = top + i * row + height
@@ -143,5 +146,5 @@ def position_chart(positions: list[dict[str, int]]) -> Image.Image:
             x, tall = left + j * bar, height * counts.get(character, 0) / most
             if tall:
                 draw.rectangle((x, base - tall, x + bar - 6, base), fill=(40, 90, 180))
-            draw.text((x, base + 3), PROVINCE_CODES.get(character, character), fill=INK, font=font)
+            draw.text((x, base + 3), labels[character], fill=INK, font=font)
     return chart

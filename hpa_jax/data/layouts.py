@@ -7,9 +7,8 @@ import numpy as np
 
 from hpa_jax.charset import Charset
 from hpa_jax.data import glyphs
-from hpa_jax.data.styles import Decal, PlateStyle, Row
+from hpa_jax.data.styles import Decal, PlateStyle
 
-SEPARATORS = "-· "
 AWAY = (98.0, 98.0, 99.0, 99.0)  # a box far off the plate, for what a layout lacks
 _NO_DECAL = Decal((0, 0, 1, 1), probability=0.0)
 
@@ -88,18 +87,14 @@ def _layout(
     font_names: Sequence[str],
 ) -> Layout:
     """The layout of one pattern."""
-    symbols, boxes, rows, separators = place(style, pattern)
+    symbols, boxes, rows, separators = style.place(pattern)
     if len(symbols) > num_characters:
         raise ValueError(
             f"style {style.name!r}: pattern {pattern!r} has {len(symbols)} characters, but "
             f"num_characters is {num_characters}"
         )
-    choices = [_classes(style, pattern, symbol, charset) for symbol in symbols]
+    choices = [_classes(style, symbol, charset) for symbol in symbols]
     linked = [i for i, symbol in enumerate(symbols) if symbol in style.linked]
-    if len({len(choices[i]) for i in linked}) > 1:
-        raise ValueError(
-            f"style {style.name!r}: the alphabets of {style.linked!r} differ in length"
-        )
     fonts = [glyphs.fonts_for(font_names, row.glyphs) for row in rows]
     empty = num_characters - len(symbols)
     width, height = style.size
@@ -149,38 +144,8 @@ def _ragged(lists: Sequence[Sequence[int]]) -> np.ndarray:
     return np.array([np.resize(ids, longest) for ids in lists], np.int32)
 
 
-def place(style: PlateStyle, pattern: str) -> tuple[list[str], list[tuple], list[Row], list[tuple]]:
-    """Symbols of a pattern in reading order, their boxes and rows, and the separators' boxes."""
-    symbols, boxes, rows, separators = [], [], [], []
-    lines = pattern.split("/")
-    if len(lines) != len(style.rows):
-        raise ValueError(
-            f"style {style.name!r}: pattern {pattern!r} has {len(lines)} rows, but the style has "
-            f"{len(style.rows)}"
-        )
-    for line, row in zip(lines, style.rows, strict=True):
-        width, height = row.character
-        widths = [row.separator if symbol in SEPARATORS else width for symbol in line]
-        x = (style.size[0] - sum(widths) - row.gap * (len(line) - 1)) / 2
-        for symbol, wide in zip(line, widths, strict=True):
-            if symbol not in SEPARATORS:
-                symbols.append(symbol)
-                boxes.append((x, row.y - height / 2, x + wide, row.y + height / 2))
-                rows.append(row)
-            elif symbol != " ":
-                half = 0.055 * height
-                flat = half if symbol == "·" else 0.8 * half
-                centre = x + wide / 2
-                separators.append((centre - half, row.y - flat, centre + half, row.y + flat))
-            x += wide + row.gap
-    return symbols, boxes, rows, separators
-
-
-def _classes(style: PlateStyle, pattern: str, symbol: str, charset: Charset) -> list[int]:
+def _classes(style: PlateStyle, symbol: str, charset: Charset) -> list[int]:
     """Class ids that a symbol of a pattern stands for."""
-    if symbol not in style.alphabets:
-        known = ", ".join(map(repr, style.alphabets))
-        raise ValueError(f"style {style.name!r}: {symbol!r} in {pattern!r} is none of {known}")
     unknown = sorted(set(style.alphabets[symbol]) - set(charset.characters))
     if unknown:
         raise ValueError(

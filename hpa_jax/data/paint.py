@@ -134,7 +134,7 @@ def _stick(
     count = len(layout.decal_boxes)
     own_ink = layout.decal_shows[:, 1:]
     inks = layout.decal_colours[:, 1] * own_ink + ink_colour * (1 - own_ink)
-    seen = draws.uniform(shape=(count,)) < layout.decal_odds * (draws.strength > 0)
+    seen = draws.uniform(shape=(count,)) < layout.decal_odds
     stickers = _stickers(draws, layout)
     boxes = jnp.concatenate([layout.decal_boxes, stickers[0]])
     grounds = jnp.concatenate([layout.decal_colours[:, 0], stickers[1]])

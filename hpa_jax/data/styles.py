@@ -7,10 +7,13 @@ Lengths are in millimetres from the plate's top left corner. To add a style, add
 import dataclasses
 import itertools
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from hpa_jax.charset import DIGITS, GREEK_LETTERS, LETTERS, PROVINCES
 
 Colour = tuple[int, int, int]  # red, green, blue: 0..255
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+SEPARATORS = "-· "
 
 WHITE, BLACK, RED, BLUE = (236, 236, 232), (22, 22, 24), (196, 30, 36), (10, 50, 165)
 GREEN, YELLOW = (14, 128, 78), (240, 172, 16)
@@ -57,16 +60,25 @@ class Decal:
       probability: how often it is there.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     signs: int = 0
     ground: Colour | None = None
     ink: Colour | None = None
     probability: float = 1.0
 
 
+class Placed(NamedTuple):
+    """Where a pattern's parts stand: one symbol, box and row a character, in reading order."""
+
+    symbols: list[str]
+    boxes: list[Box]
+    rows: list[Row]
+    separators: list[Box]
+
+
 @dataclasses.dataclass(frozen=True)
 class PlateStyle:
-    """A kind of plate.
+    """A kind of plate. A ValueError says what is wrong with one that makes no sense.
 
     Attributes:
       name: its name, for messages.
@@ -97,6 +109,71 @@ class PlateStyle:
     bolts: tuple[float, float, float] = (70.0, 14.0, 14.0)
     decals: tuple[Decal, ...] = ()
     stickers: float = 0.05
+
+    def __post_init__(self) -> None:
+        for field, kind in (("rows", Row), ("palettes", Palette), ("decals", Decal)):
+            entries = getattr(self, field)
+            if not isinstance(entries, tuple) or not all(isinstance(e, kind) for e in entries):
+                example = f"({kind.__name__}(…),)"
+                raise self._error(f"{field} must be a tuple of {kind.__name__}, as {example}")
+        if not self.palettes:
+            raise self._error("palettes: at least one is needed")
+        if not isinstance(self.patterns, Mapping) or not self.patterns:
+            raise self._error("patterns must be a dict of how often each is, as {'AA-999': 1}")
+        for symbol, characters in self.alphabets.items():
+            if not characters or len(symbol) != 1 or symbol in SEPARATORS + "/":
+                raise self._error(f"alphabets: {symbol!r} cannot stand for {characters!r}")
+        linked = {len(self.alphabets.get(symbol, "")) for symbol in self.linked}
+        if len(linked) > 1:
+            raise self._error(f"the alphabets of {self.linked!r} differ in length")
+        for pattern in self.patterns:
+            self.place(pattern)
+
+    def _error(self, problem: str) -> ValueError:
+        return ValueError(f"style {self.name!r}: {problem}")
+
+    def place(self, pattern: str) -> Placed:
+        """Sets a pattern's characters on the plate.
+
+        Raises:
+          ValueError: the pattern has other rows than the style, a symbol that stands for nothing,
+            or leaves the plate.
+        """
+        placed = Placed([], [], [], [])
+        lines = pattern.split("/")
+        if len(lines) != len(self.rows):
+            raise self._error(
+                f"pattern {pattern!r} has {len(lines)} rows, but the style has {len(self.rows)}"
+            )
+        for line, row in zip(lines, self.rows, strict=True):
+            self._place_row(pattern, line, row, placed)
+        return placed
+
+    def _place_row(self, pattern: str, line: str, row: Row, placed: Placed) -> None:
+        width, height = row.character
+        widths = [row.separator if symbol in SEPARATORS else width for symbol in line]
+        total = sum(widths) + row.gap * (len(line) - 1)
+        top, bottom = row.y - height / 2, row.y + height / 2
+        if total > self.size[0] or top < 0 or bottom > self.size[1]:
+            raise self._error(
+                f"a row of {pattern!r} is {total:g} wide and from {top:g} to {bottom:g} high, "
+                f"beyond the plate's {self.size[0]:g}×{self.size[1]:g}"
+            )
+        x = (self.size[0] - total) / 2
+        for symbol, wide in zip(line, widths, strict=True):
+            if symbol not in SEPARATORS:
+                if symbol not in self.alphabets:
+                    known = ", ".join(map(repr, self.alphabets))
+                    raise self._error(f"{symbol!r} in {pattern!r} is none of {known}")
+                placed.symbols.append(symbol)
+                placed.boxes.append((x, top, x + wide, bottom))
+                placed.rows.append(row)
+            elif symbol != " ":
+                half = 0.055 * height
+                flat = half if symbol == "·" else 0.8 * half
+                centre = x + wide / 2
+                placed.separators.append((centre - half, row.y - flat, centre + half, row.y + flat))
+            x += wide + row.gap
 
 
 _LATIN = {"A": LETTERS, "9": DIGITS}

@@ -46,9 +46,11 @@ def make_renderer(
       and position (H, W) uint8, has_maps True and weight 1.0.
 
     Raises:
-      ValueError: a style does not fit the charset or num_characters, or the fonts lack a
-        character.
+      ValueError: a style does not fit the charset or num_characters, the fonts lack a character,
+        or realism is negative.
     """
+    if realism < 0:
+        raise ValueError(f"realism {realism}: must not be negative")
     atlas = glyphs.make_atlas(charset.characters, fonts)
     distance = jnp.asarray(atlas.distance)
     layouts, odds = compile_layouts(styles, charset, num_characters, atlas.names, weights)

@@ -80,3 +80,13 @@ def test_only_plates_that_need_and_allow_it_get_boxes():
     assert left_edges == sorted(left_edges)
     widths = [character[1][0] - character[0][0] for character in first.characters]
     assert widths == pytest.approx([45] * 7)
+
+
+def test_boxes_come_from_the_style_of_the_plates_shape():
+    """The same text in one row and in two; the order of the styles does not matter."""
+    names = ["china_blue", "china_yellow_two_row"]
+    for order in (names, names[::-1]):
+        for shape, rows in (((440.0, 140.0), 1), ((440.0, 220.0), 2)):
+            plate = Plate(b"", "plate", "train", "皖A12345", box=(0.0, 0.0, *shape))
+            (found,) = boxes.add_characters([plate], [styles.STYLES[name] for name in order])
+            assert len({character[0][1] for character in found.characters}) == rows

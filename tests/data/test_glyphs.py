@@ -13,14 +13,14 @@ def ink(distance: np.ndarray) -> np.ndarray:
 
 
 def test_every_built_in_font_has_distinct_letters_that_fill_their_box():
-    atlas = glyphs.make_atlas(TAIWAN.characters)
+    atlas = glyphs.make_atlas(TAIWAN.characters + "IO")
     assert set(atlas.names) == set(glyphs.BUILT_IN)
-    assert atlas.distance.shape[:2] == (len(atlas.names), 34)
+    assert atlas.distance.shape[:2] == (len(atlas.names), 36)
     assert atlas.distance.shape[2:] == (glyphs.BOX[0] + 16, glyphs.BOX[1] + 16)
     for font in ink(atlas.distance):
         assert font.any(axis=2)[:, [1, -2]].all(), "a glyph does not reach from top to bottom"
         different = (font[:, None] != font[None]).mean(axis=(2, 3))
-        assert (different + np.eye(34)).min() > 0.02, "two characters look the same"
+        assert (different + np.eye(36)).min() > 0.02, "two characters look the same"
 
 
 def test_signed_distance_is_euclidean_on_both_sides():
@@ -49,7 +49,11 @@ def draw_folder(folder, names):
 
 def test_folder_gives_a_font_a_row_and_the_others_fill_its_gaps(tmp_path):
     draw_folder(tmp_path, ["140_皖", "140_A", "220_皖", "220_up_A", "220_down_A"])
-    atlas = glyphs.make_atlas("皖A7", [tmp_path, "gothic"])
+    with pytest.warns(UserWarning) as told:
+        atlas = glyphs.make_atlas("皖A7", [tmp_path, "gothic"])
+    said = [str(warning.message) for warning in told]
+    assert "fonts: 140 lacks 7: taken from another font" in said
+    assert "fonts: gothic lacks 皖: taken from another font" in said
     assert atlas.names == ("140", "220_up", "220_down", "gothic")
     drawn = ink(atlas.distance)
     assert drawn[0, 0, 8].any() and not drawn[0, 0, 40:].any()
@@ -63,3 +67,12 @@ def test_folder_gives_a_font_a_row_and_the_others_fill_its_gaps(tmp_path):
 def test_folder_without_glyphs_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no glyph images"):
         glyphs.make_atlas("A", [tmp_path])
+
+
+def test_characters_that_a_font_draws_alike_are_named(tmp_path):
+    draw_folder(tmp_path, ["140_皖", "140_A"])
+    for twin in "0O":
+        draw_folder(tmp_path, [f"140_{twin}"])
+    with pytest.warns(UserWarning) as told:
+        glyphs.make_atlas("皖A0O", [tmp_path])
+    assert [str(warning.message) for warning in told] == ["fonts: 140 draws 皖, 0, O alike"]

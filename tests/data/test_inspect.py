@@ -50,7 +50,12 @@ def test_chart_is_as_high_as_a_character_is_frequent():
     assert heights[0] == 0
     assert abs(heights[1] - 90) <= 2
     assert abs(heights[2] - 45) <= 2
-    assert latin("皖A1") == "[AH]A1"
+    assert latin("皖A1Ä") == "[AH]A1[U+00C4]"
+
+
+def test_chart_leaves_room_for_characters_that_the_font_lacks():
+    narrow, wide = inspect.position_chart([{"A": 1}]), inspect.position_chart([{"Ä": 1}])
+    assert wide.width > narrow.width + 15
 
 
 def test_report_reads_as_it_was_written(tmp_path):

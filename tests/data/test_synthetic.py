@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from hpa_jax.charset import CHINA, DIGITS, GREECE, LETTERS, TAIWAN, Charset
 from hpa_jax.data import synthetic
-from hpa_jax.data.styles import STYLES, Palette
+from hpa_jax.data.styles import STYLES, Decal, Palette
 
 TAIWANESE = [style for name, style in STYLES.items() if name.startswith("taiwan")]
 
@@ -90,10 +90,6 @@ def test_linked_symbols_are_drawn_together():
     assert {text[1:] for text in texts} == {"A1", "A2", "B3", "B4", "C5"}
     assert len({text[0] for text in texts}) > 5
 
-    uneven = dataclasses.replace(style, alphabets={**style.alphabets, "Q": "1234"})
-    with pytest.raises(ValueError, match="'taiwan_new': the alphabets of 'PQ' differ in length"):
-        render([uneven])
-
 
 @pytest.mark.parametrize("name", [name for name in STYLES if name.startswith("china")])
 def test_chinese_plates_are_those_that_are_issued(name, glyph_folder):
@@ -110,11 +106,12 @@ def test_chinese_plates_are_those_that_are_issued(name, glyph_folder):
 
 @pytest.fixture(scope="module")
 def glyph_folder(tmp_path_factory):
-    """A glyph folder in which every province is a bar."""
+    """A glyph folder in which every province is a bar with a hole."""
     folder = tmp_path_factory.mktemp("glyphs")
-    for character in CHINA.characters:
+    for i, character in enumerate(CHINA.characters):
         image = Image.new("L", (20, 40), 255)
         ImageDraw.Draw(image).rectangle((2, 2, 17, 37), fill=0)
+        image.putpixel((4 + i % 10, 4 + 2 * (i // 10)), 255)
         image.save(folder / f"140_{character}.png")
     return folder
 
@@ -212,7 +209,34 @@ def test_what_does_not_fit_is_refused(styles, charset, num_characters, options, 
         synthetic.make_renderer([STYLES[s] for s in styles], charset, num_characters, **options)
 
 
-def test_unknown_symbol_in_a_pattern_is_refused():
-    style = dataclasses.replace(STYLES["taiwan_new"], patterns={"AAA-99?": 1})
-    with pytest.raises(ValueError, match=r"'taiwan_new': '\?' in 'AAA-99\?'"):
-        synthetic.make_renderer([style], TAIWAN, 7)
+def test_clean_plates_have_the_decals_of_their_style():
+    badge = Decal((150, 132, 230, 152), ground=(255, 0, 0))
+    style = dataclasses.replace(STYLES["taiwan_new"], decals=(badge,), palettes=BLACK_ON_WHITE)
+    images = render([style], count=8, realism=0.0, only="image").astype(int)
+    red = (images[..., 0] - images[..., 1]) > 100
+    assert (red.sum(axis=(1, 2)) > 50).all()
+
+
+def test_realism_below_nothing_is_refused():
+    with pytest.raises(ValueError, match="realism -1: must not be negative"):
+        synthetic.make_renderer(TAIWANESE, TAIWAN, 7, realism=-1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patterns": {"AAA-99?": 1}}, r"'\?' in 'AAA-99\?' is none of 'A', '9'"),
+        ({"patterns": {"AAA/999": 1}}, "'AAA/999' has 2 rows, but the style has 1"),
+        ({"patterns": {"AAAA-99999": 1}}, "'AAAA-99999' is .* wide .* the plate's 380×160"),
+        ({"size": (380, 90)}, "from 45.5 to 136.5 high, beyond the plate's 380×90"),
+        ({"patterns": ("AAA-999",)}, "patterns must be a dict"),
+        ({"rows": STYLES["greece"].rows[0]}, r"rows must be a tuple of Row, as \(Row\(…\),\)"),
+        ({"palettes": ()}, "palettes: at least one"),
+        ({"decals": [Decal((0, 0, 1, 1))]}, "decals must be a tuple of Decal"),
+        ({"alphabets": {"A": "AB", "9": ""}}, "alphabets: '9' cannot stand for ''"),
+        ({"alphabets": {"A": "AB", "9": "123"}, "linked": "A9"}, "of 'A9' differ in length"),
+    ],
+)
+def test_style_that_makes_no_sense_is_refused(change, message):
+    with pytest.raises(ValueError, match=f"^style 'taiwan_new': .*{message}"):
+        dataclasses.replace(STYLES["taiwan_new"], **change)
