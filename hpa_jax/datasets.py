@@ -150,7 +150,10 @@ def test_sets(
     if missing and len(missing) == len(config.data.test):
         counts = records.read_report(config.data.prepared)["counts"]
         splits = ", ".join(repr(config.data.test[name]) for name in missing)
-        raise DataError(config.data.prepared, f"has no split {splits}; it has {counts}")
+        flags = " ".join(f"--config.data.test.{name}=SPLIT" for name in missing)
+        raise DataError(
+            config.data.prepared, f"has no split {splits}; it has {counts}: name one with {flags}"
+        )
     for name in missing:
         print(f"not tested: {name}, for {config.data.prepared} lacks {config.data.test[name]}")
     return {

@@ -172,7 +172,7 @@ def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
     config = get_config("files")
     config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
     datasets.prepare_run(config)
-    with pytest.raises(DataError, match="has no split 'dev'; it has .*'rp': 1"):
+    with pytest.raises(DataError, match="has no split 'dev'; it has .*'rp': 1.*name one with --config.data.test.dev=SPLIT"):
         datasets.test_sets(config)
     config.data.test = {"both": "dev+rp"}
     with pytest.raises(DataError, match=r"has no split 'dev\+rp'; it has"):

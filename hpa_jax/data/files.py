@@ -1,16 +1,19 @@
 """Finding a data set's folder, and reading its small text files."""
 
+import contextlib
 import csv
 import io
 import os
 import pathlib
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from hpa_jax.data.images import SUFFIXES
 from hpa_jax.data.plate import DataError, OnBad, stop
 
-ENCODINGS = ("utf-8-sig", "gbk", "gb18030")  # strictest first; spreadsheets in China write GBK
+CHINESE = ("gbk", "gb18030")  # strictest first; spreadsheets in China write GBK
+DELIMITERS = ",;\t"  # spreadsheets write semicolons where numbers have a decimal comma
 MAX_LABEL_BYTES = 256 * 2**20
 
 
@@ -95,6 +98,8 @@ def natural_key(name: str) -> tuple:
 def read_text(path: pathlib.Path) -> str:
     """Returns a text file, whatever of UTF-8, GBK and GB 18030 it is written in.
 
+    A warning tells what is not UTF-8: other encodings may be taken for Chinese.
+
     Raises:
       DataError: the file is missing, binary or in another encoding.
     """
@@ -106,11 +111,17 @@ def read_text(path: pathlib.Path) -> str:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
     if b"\0" in data:
         raise DataError(path, "is not a text file (it holds zero bytes); save it as UTF-8")
-    for encoding in ENCODINGS:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
+    with contextlib.suppress(UnicodeDecodeError):
+        return data.decode("utf-8-sig")
+    for encoding in CHINESE:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            warnings.warn(
+                f"{path} is no UTF-8 and was read as {encoding.upper()}: save it as UTF-8 if it is "
+                "not Chinese",
+                stacklevel=2,
+            )
+            return text
     raise DataError(path, "is neither UTF-8 nor GBK text; save it as UTF-8")
 
 
@@ -119,14 +130,17 @@ def read_table(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields (where, row) for each row of a CSV with a header; `where` is "file, line N".
 
-    Columns go by their names in lower case. Rows with more or fewer fields than the header go to
+    Commas, semicolons or tabs separate, whichever the header has most of. Columns go by their
+    names in lower case. Rows with more or fewer fields than the header go to
     `on_bad`.
 
     Raises:
       DataError: the file cannot be read, is no CSV, or its header lacks one of `columns` or
         repeats a name.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         repeated = sorted({name for name in header if header.count(name) > 1})
@@ -143,7 +157,7 @@ def read_table(
             if len(row) == len(header):
                 yield where, dict(zip(header, map(str.strip, row), strict=True))
             else:
-                problem = f"has {len(row)} fields, the header {len(header)}; quote commas"
+                problem = f"has {len(row)} fields, the header {len(header)}; quote {delimiter!r}"
                 on_bad(DataError(where, problem))
     except csv.Error as error:
         raise DataError(path, f"is not a CSV file: {error} in line {reader.line_num}") from error

@@ -1,7 +1,7 @@
 """Any folder of photographs, labelled by a CSV or by the files' own names.
 
 The CSV has a header and at least the columns file and text; these are read too where they exist:
-    split               a word; without the column, about a tenth of the texts are "dev", chosen
+    split               a word, in any case; without the column, about a tenth of the texts are "dev", chosen
                         by a fixed hash, and the others "train"
     x1, y1, x2, y2      the plate's box in pixels
     corners             the plate's corners "x,y;x,y;x,y;x,y", clockwise from any of them
@@ -87,7 +87,7 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
     for name, value in (("file", row["file"]), ("text", text)):
         if not value:
             raise DataError(where, f"{name} must not be empty")
-    split = (row["split"] or "train") if "split" in row else split_by_hash(text)
+    split = (row["split"].lower() or "train") if "split" in row else split_by_hash(text)
     cells = {name: row.get(name, "") for name in ("x1", "y1", "x2", "y2")}
     box = make_box(files.cells(cells, where), where) if any(cells.values()) else None
     corners = parse_corners(row["corners"], where) if row.get("corners") else None
@@ -131,7 +131,7 @@ def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
         folder = waiting.pop(0)
         waiting[:0] = files.subfolders(folder)
         below = folder.relative_to(root).parts
-        named = re.sub("[^A-Za-z0-9_]", "_", below[0]) if below else None
+        named = re.sub("[^a-z0-9_]", "_", below[0].lower()) if below else None
         for name in files.image_names(folder):
             text = normalise_text(pathlib.PurePath(name).stem.partition("_")[0])
             if text:

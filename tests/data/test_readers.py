@@ -380,7 +380,7 @@ def test_folder_split_names(tmp_path, split):
         ("1.jpg,AB12,1,2,inf,4,", "x2 is 'inf'"),
         ('1.jpg,AB12,,,,,"1,1;9,1;9,9"', "four points"),
         ('1.jpg,AB12,,,,,"1,1;1,9;9,9;9,1"', "clockwise"),
-        ("1.jpg,AB12,,,,,1,1;9,1;9,9;1,9", "quote commas"),
+        ("1.jpg,AB12,,,,,1,1;9,1;9,9;1,9", "quote ','"),
         ('1.jpg,AB12,1,1,9,9,"50,50;59,50;59,59;50,59"', "is not around the corners"),
     ],
 )
@@ -395,6 +395,24 @@ def test_folder_bad_rows_are_named_and_the_others_read(tmp_path, row, says):
     assert len(bad) == 1
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_folder_csv_of_other_spreadsheets(tmp_path, delimiter):
+    rows = ["file,text,split,x1,y1,x2,y2", "1.jpg,BA12,Train,1,2,30,40", "2.jpg,BC12,DEV,,,,"]
+    trees.write(tmp_path / "labels.csv", "\n".join(rows).replace(",", delimiter))
+    first, second = folder.read(tmp_path)
+    assert (first.text, first.split, first.box) == ("BA12", "train", (1, 2, 30, 40))
+    assert (second.text, second.split, second.box) == ("BC12", "dev", None)
+
+
+def test_text_that_is_no_utf8_is_told(tmp_path):
+    """As spreadsheets on Windows write umlauts: bytes that may be Chinese."""
+    trees.write(tmp_path / "labels.csv", "file,text\n1.jpg,BÄA12\n".encode("cp1252"))
+    with pytest.warns(UserWarning, match="labels.csv is no UTF-8 and was read as GBK: save it as"):
+        (plate,) = folder.read(tmp_path)
+    assert plate.text == "B腁12"
+
+
+@pytest.mark.filterwarnings("ignore:.* is no UTF-8")
 def test_mutated_label_files_give_true_plates_or_errors(tmp_path):
     """10,000 mutated CSVs, and class id lists: a plate that the file holds, or DataError."""
     rng = random.Random(1)
