@@ -39,8 +39,13 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
     """
     if jax.process_count() > 1:
         raise ValueError("--mode=prepare: works on all cores of one machine, without --distributed")
-    _require_prepared(config, "prepare")
     data = config.data
+    if not data.get("prepared"):
+        raise ValueError(
+            "this config renders its plates, and --mode=prepare is for plates from files: take one "
+            "like configs/files.py"
+        )
+    inputs.check(config)
     reader = _named(READERS, data.reader, "data.reader")
     styles = [_named(STYLES, name, "data.estimate_boxes") for name in data.estimate_boxes]
     options = {"seed": data.fold_seed} if data.reader == "media_lab" else {}
@@ -71,10 +76,8 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
     """Writes contact sheets and statistics of a prepared set to `workdir`/inspect.
 
     Raises:
-      ValueError: a field of the config is wrong, or it renders its plates.
       DataError: nothing is prepared there.
     """
-    _require_prepared(config, "inspect")
     data, charset = config.data, find_charset(config.charset)
     key, augment_one = jax.random.key(config.seed), augment_batch(config)
     paths = inspect.inspect(
@@ -172,20 +175,6 @@ def test_sets(
         for name, split in config.data.test.items()
         if name not in missing
     }
-
-
-def _require_prepared(config: ml_collections.ConfigDict, mode: str) -> None:
-    """Refuses a config that has no files.
-
-    Raises:
-      ValueError: it renders its plates, or a field is wrong.
-    """
-    if not config.data.get("prepared"):
-        raise ValueError(
-            f"this config renders its plates, and --mode={mode} is for plates from files: take one "
-            "like configs/files.py"
-        )
-    inputs.check(config)
 
 
 def _has(config: ml_collections.ConfigDict, split: str) -> bool:

@@ -77,6 +77,7 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     if config.data.get("rendered"):
         config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts
     charset = find_charset(config.charset)
+    _tell_of_limits(workdir, reader, charset, config.num_characters)
     key = jax.random.key(config.seed + 1)  # no key of training comes from this one
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     tests = inputs.make_inputs(config, sharding, key).tests
@@ -94,6 +95,18 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
                 picture.page(rows).save(path)
                 print(f"{path}: what was read, and each character's HPA map")
     print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")
+
+
+def _tell_of_limits(
+    name: pathlib.Path, reader: Recognizer, charset: Charset, num_characters: int
+) -> None:
+    """Says what a reader of other plates cannot get right."""
+    unknown = "".join(c for c in charset.characters if c not in reader.charset.characters)
+    if unknown:
+        print(f"{name} does not know {unknown}: plates with these count as wrong")
+    most = reader.model.num_characters
+    if most < num_characters:
+        print(f"{name} reads up to {most} characters: longer plates count as wrong")
 
 
 def semantic_map(reader: Recognizer) -> Callable[[np.ndarray], np.ndarray]:

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import pathlib
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from hpa_jax import checkpoint, command, readers, recognize, runtime, weights
 from hpa_jax.models.hpa import HPANet
 
 EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # that a format needs
+SUFFIXES = {".stablehlo": "stablehlo", ".onnx": "onnx", ".npz": "npz"}
 BATCH = 64  # plates that are compared at once
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a StableHLO file runs on
 Outputs = dict[str, np.ndarray]
@@ -115,7 +117,7 @@ def check(
 
     Raises:
       ValueError: class ids differ on a plate that the network reads with a confidence of `doubt` or
-        more, or its confidences or maps differ by more than `tolerance`; or there is no such plate.
+        more, or its confidences or maps differ by more than `tolerance`.
     """
     network = jax.jit(_make_function(reader, reader.model.attention))
     compared = 0
@@ -132,9 +134,10 @@ def check(
                     "nothing kept"
                 )
     if not compared:
-        raise ValueError(
+        warnings.warn(
             f"the network reads none of {len(images)} images with a confidence of {doubt} or more, "
-            "so nothing can be compared and nothing is kept: name some PLATES that it reads well"
+            "so nothing was compared: name some PLATES that it reads well",
+            stacklevel=2,
         )
 
 
@@ -164,8 +167,9 @@ def export(
     """
     if style == "npz" and maps:
         raise ValueError("maps are for stablehlo and onnx: a reader from an .npz gives them anyway")
-    if style == "npz" and pathlib.Path(to).suffix != ".npz":
-        raise ValueError(f"{to}: must end in .npz, by which readers are known")
+    suffix = pathlib.Path(to).suffix
+    if suffix != f".{style}" and (style == "npz" or suffix in SUFFIXES):
+        raise ValueError(f"{to}: must end in .{style}, or say --format for another")
     if style != "npz" and about:
         raise ValueError("about is a line in an .npz alone")
     variables, metadata = readers.load(path)
@@ -195,15 +199,14 @@ def export(
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
     run = pathlib.Path(_CHECKPOINT.value)
-    to = pathlib.Path(_TO.value or run / f"reader.{_FORMAT.value}")
+    style = _FORMAT.value or SUFFIXES.get(pathlib.Path(_TO.value or "").suffix, "stablehlo")
+    to = pathlib.Path(_TO.value or run / f"reader.{style}")
     options = _TEMPERATURE.value, _ABOUT.value
     try:
         plates = [image for path in argv[1:] for image in recognize.find_images(path)]
-        export(_CHECKPOINT.value, _FORMAT.value, to, _MAPS.value, plates, *options)
+        export(_CHECKPOINT.value, style, to, _MAPS.value, plates, *options)
     except ModuleNotFoundError as error:
-        hint = (
-            f": pip install 'hpa_jax[{EXTRAS[_FORMAT.value]}]'" if _FORMAT.value in EXTRAS else ""
-        )
+        hint = f": pip install 'hpa_jax[{EXTRAS[style]}]'" if style in EXTRAS else ""
         print(f"error: {error}{hint}", file=sys.stderr)
         return 2
     except (OSError, ValueError) as error:
@@ -220,7 +223,9 @@ if __name__ == "__main__":
         "the --workdir of a training run, a .npz or a shipped reader's name",
         required=True,
     )
-    _FORMAT = flags.DEFINE_enum("format", "stablehlo", ["stablehlo", "onnx", "npz"], "of the file")
+    _FORMAT = flags.DEFINE_enum(
+        "format", None, [*SUFFIXES.values()], "of the file; else as --to ends, or stablehlo"
+    )
     _TO = flags.DEFINE_string("to", None, "the new file; else reader.FORMAT in the run")
     _MAPS = flags.DEFINE_bool("maps", False, "stablehlo, onnx: also gives the HPA maps")
     _TEMPERATURE = flags.DEFINE_float(

@@ -2,13 +2,16 @@
 
 import functools
 import itertools
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+from PIL import Image
 
+from hpa_jax import picture
 from hpa_jax.charset import find_charset
 from hpa_jax.data import styles, synthetic
 
@@ -128,6 +131,39 @@ def _mix(
         return {name: jnp.concatenate([files[name], rendered[name]]) for name in files}
 
     return make_batch
+
+
+def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
+    """Draws what the network will see into `workdir`/inspect, and prints the pictures' paths.
+
+    Raises:
+      ValueError: a field of the config is wrong.
+      DataError: it names a prepared set, and there is none.
+    """
+    check(config)
+    if config.data.get("prepared"):
+        from hpa_jax import datasets  # as above
+
+        datasets.inspect_run(config, workdir)
+    if not config.data.get("prepared") or config.data.rendered:
+        path = pathlib.Path(workdir) / "inspect/rendered.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rendered_sheet(config).save(path)
+        print(path)
+
+
+def rendered_sheet(config: ml_collections.ConfigDict, rows: int = 32) -> Image.Image:
+    """A contact sheet of rendered plates: clean, as training sees the same ones, and their maps.
+
+    Raises:
+      ValueError: a field is wrong; it is named.
+    """
+    clean = config.copy_and_resolve_references()
+    clean.data.realism = 0.0
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    key = jax.random.key(config.seed)
+    batches = [jax.jit(make_render(c, rows, sharding))(key) for c in (clean, config)]
+    return picture.contact_sheet(*jax.device_get(batches), find_charset(config.charset))
 
 
 def make_render(

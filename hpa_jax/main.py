@@ -10,7 +10,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from hpa_jax import command, evaluate, interrupt, train
+from hpa_jax import command, evaluate, inputs, interrupt, train
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A file with get_config(); fields are set with --config.field=value."
@@ -33,13 +33,13 @@ def main(argv: Sequence[str]) -> int:
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
         print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
-        if _MODE.value in ("prepare", "inspect"):
+        if _MODE.value == "prepare":
             from hpa_jax import datasets  # Grain and TFDS are imported only where needed
 
-            if _MODE.value == "prepare":
-                datasets.prepare_run(_CONFIG.value)
-            else:
-                datasets.inspect_run(_CONFIG.value, _WORKDIR.value)
+            datasets.prepare_run(_CONFIG.value)
+            return 0
+        if _MODE.value == "inspect":
+            inputs.inspect_run(_CONFIG.value, _WORKDIR.value)
             return 0
         if _MODE.value == "train":
             train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)

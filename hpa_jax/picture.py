@@ -1,20 +1,22 @@
-"""Pictures of what a network read and where it looked (paper, figures 4 and 5)."""
+"""Pictures of what a network sees, what it read and where it looked (paper, figures 4 and 5)."""
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hpa_jax.charset import latin
+from hpa_jax.charset import Charset, latin
 
 if typing.TYPE_CHECKING:
     from hpa_jax.recognize import Reading
 
 INK, RIGHT, WRONG, PAPER = (32, 32, 32), (0, 120, 60), (190, 30, 30), (255, 255, 255)
 CAPTION = 20  # pixels of a line beneath a tile
+HEADER = 20  # pixels for the names of a contact sheet's columns
+Batch = Mapping[str, np.ndarray]
 
 
 def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
@@ -88,4 +90,43 @@ def page(rows: Sequence[Image.Image]) -> Image.Image:
     for row in rows:
         sheet.paste(row, (8, top))
         top += row.height + 4
+    return sheet
+
+
+def contact_sheet(
+    batch: Batch, augmented: Batch, charset: Charset, columns: int = 2
+) -> Image.Image:
+    """Each plate as it is, augmented, and with its position and semantic maps; its label beneath.
+
+    The maps are left out where no plate has any.
+
+    Args:
+      batch, augmented: the same plates in the batch layout.
+      charset: to write the labels.
+      columns: plates in a row of the sheet.
+    """
+    count, height, width, _ = batch["image"].shape
+    num_characters = batch["characters"].shape[-1]
+    pictures = {"as it is": batch["image"], "in training": augmented["image"]}
+    if batch["has_maps"].any():
+        for name, background in (("position", num_characters), ("semantic", len(charset))):
+            maps = zip(np.asarray(augmented["image"]), np.asarray(augmented[name]), strict=True)
+            pictures[f"{name} map"] = [
+                painted(image, classes, background) for image, classes in maps
+            ]
+    tile_width, tile_height = len(pictures) * (width + 4) + 8, height + 24
+    rows = -(-count // columns)
+    sheet = Image.new("RGB", (columns * tile_width, HEADER + rows * tile_height), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for i in range(count):
+        left, top = i % columns * tile_width + 4, HEADER + i // columns * tile_height + 4
+        for j, (name, picture) in enumerate(pictures.items()):
+            if i < columns:
+                draw.text((left + j * (width + 4) + 2, 2), name, fill=INK, font=font)
+            sheet.paste(Image.fromarray(np.asarray(picture[i])), (left + j * (width + 4), top))
+        ids = batch["characters"][i]
+        readable = (ids >= 0).all()
+        text = latin(charset.decode(ids)) if readable else "cannot be written in this charset"
+        label = text if batch["has_maps"][i] else f"{text}   (no maps)"
+        draw.text((left + 2, top + height + 1), label, fill=INK, font=font)
     return sheet

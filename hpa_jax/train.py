@@ -30,6 +30,7 @@ from hpa_jax.train_state import (
 )
 
 Batch = dict[str, jax.Array]
+QUEUE = 2  # steps under way: the device computes one while the host sends the next
 
 
 def train_and_evaluate(
@@ -43,6 +44,8 @@ def train_and_evaluate(
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
     """
     workdir = pathlib.Path(workdir)
+    if workdir.is_file():
+        raise ValueError(f"workdir {workdir}: is a file, must be a folder")
     workdir.mkdir(parents=True, exist_ok=True)
     inputs.check(config)
     if config.batch_size % jax.device_count():
@@ -167,11 +170,13 @@ class TrainLog:
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Takes the metrics of a step that may still be running.
 
-        The steps before it are written while it runs, so that the device never waits.
+        The steps before it are written while it runs, so that the device never waits. At most
+        `QUEUE` steps are under way, so that the bar tells the truth and a stop comes soon.
         """
         if step % self._every == 0:
             self.flush()
         self._pending.append((step, metrics))
+        jax.block_until_ready(self._pending[:-QUEUE])
         self._progress.set_description(refresh=False)  # no longer "compiling"
         self._progress.update(self._batch_size)
 

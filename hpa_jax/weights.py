@@ -62,9 +62,14 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
       new: the charset of `fresh`.
 
     Raises:
-      ValueError: the networks differ in more than this; all mismatches are listed.
+      ValueError: a charset is not its network's; or the networks differ in more than this, and all
+        mismatches are listed.
     """
     source, target = _flatten(variables), _flatten(fresh)
+    for name, charset, flat in (("old", old, source), ("new", new, target)):
+        known = flat["params/semantic_bn/scale"].size - 1
+        if len(charset) != known:
+            raise ValueError(f"{name}: a charset of {len(charset)}, but its network has {known}")
     characters = (old.characters, new.characters)
     positions = (range(_num_characters(source)), range(_num_characters(target)))
     result = {}

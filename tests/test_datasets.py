@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from hpa_jax import datasets, inputs
+from hpa_jax import datasets, inputs, picture
 from hpa_jax.data.plate import DataError
 from tests.data import trees
 
@@ -121,12 +122,37 @@ def test_wrong_names_are_explained(field):
 
 
 def test_rendered_plates_are_not_prepared(tmp_path):
-    for run in (datasets.prepare_run, lambda config: datasets.inspect_run(config, tmp_path)):
-        with pytest.raises(ValueError, match="renders its plates.*configs/files.py"):
-            run(get_config("synthetic"))
+    with pytest.raises(ValueError, match="renders its plates.*configs/files.py"):
+        datasets.prepare_run(get_config("synthetic"))
 
 
-@pytest.mark.parametrize(("field", "value"), [("workers", -1), ("margin", -0.3), ("jitter", 3.0)])
+def test_rendered_plates_can_be_looked_at(tmp_path, monkeypatch, capsys):
+    """Clean ones beside the same ones as training sees them, with both maps."""
+    asked = []
+
+    def make_render(config, rows, sharding):
+        asked.append(config.data.realism)
+        shade = round(100 * config.data.realism)
+        plate = {"image": jnp.full((rows, *config.image_size, 3), shade, jnp.uint8)}
+        plate |= {name: jnp.zeros((rows, *config.image_size)) for name in ("position", "semantic")}
+        plate |= {"characters": jnp.zeros((rows, 7), jnp.int32)}
+        return lambda key: plate | {"has_maps": jnp.ones(rows, bool)}
+
+    monkeypatch.setattr(inputs, "make_render", make_render)  # which would compile for long
+    inputs.inspect_run(get_config("synthetic"), tmp_path / "run")
+    path = tmp_path / "run/inspect/rendered.png"
+    assert capsys.readouterr().out.strip() == str(path)
+    assert asked == [0.0, 1.0]
+    sheet = np.asarray(Image.open(path))
+    assert sheet.shape[1] == 2 * (4 * 164 + 8)
+    top = picture.HEADER + 4
+    assert (sheet[top : top + 50, 4:164] == 0).all()
+    assert (sheet[top : top + 50, 168:328] == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("workers", -1), ("margin", -0.3), ("jitter", 3.0), ("realism", -1.0)]
+)
 def test_wrong_numbers_are_explained(field, value):
     config = get_config("files")
     config.data[field] = value
@@ -172,7 +198,7 @@ def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
     config = get_config("files")
     config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
     datasets.prepare_run(config)
-    with pytest.raises(DataError, match="has no split 'dev'; it has .*'rp': 1.*name one with --config.data.test.dev=SPLIT"):
+    with pytest.raises(DataError, match="no split 'dev'; .*'rp': 1.*--config.data.test.dev=SPLIT"):
         datasets.test_sets(config)
     config.data.test = {"both": "dev+rp"}
     with pytest.raises(DataError, match=r"has no split 'dev\+rp'; it has"):

@@ -81,6 +81,12 @@ def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):
     np.testing.assert_array_equal(half["confidences"], single["confidences"])
 
 
+def test_an_npz_of_a_network_that_reads_nothing_yet_is_kept_and_told(run, tmp_path):
+    with pytest.warns(UserWarning, match="reads none of 3 images .* so nothing was compared"):
+        export.export(run, "npz", tmp_path / "early.npz")
+    assert hpa_jax.load_recognizer(tmp_path / "early.npz").charset == hpa_jax.TAIWAN
+
+
 def test_what_is_missing_is_named(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such run"):
         export.export("nowhere", "onnx", tmp_path / "no" / "reader.onnx")
@@ -92,13 +98,18 @@ def test_what_is_missing_is_named(run, tmp_path):
     ("style", "options", "says"),
     [
         ("npz", {"maps": True}, "maps are for"),
-        ("npz", {}, "reader: must end in .npz"),
+        ("npz", {}, "reader: must end in .npz, or say --format"),
         ("onnx", {"about": "x"}, "about is a line in"),
     ],
 )
 def test_what_a_format_has_not_is_refused(run, tmp_path, style, options, says):
     with pytest.raises(ValueError, match=says):
         export.export(run, style, tmp_path / "reader", **options)
+
+
+def test_another_formats_suffix_is_refused(run, tmp_path):
+    with pytest.raises(ValueError, match="reader.onnx: must end in .stablehlo, or say --format"):
+        export.export(run, "stablehlo", tmp_path / "reader.onnx")
 
 
 @pytest.mark.parametrize("style", ["stablehlo", "onnx"])

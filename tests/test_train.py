@@ -1,5 +1,6 @@
 """Training as a user meets it: resumed, interrupted, broken off, misconfigured."""
 
+import contextlib
 import json
 import os
 import signal
@@ -303,6 +304,21 @@ def test_metrics_are_means_over_the_steps(tmp_path):
     assert json.loads(line)["loss"] == 1.5
 
 
+def test_few_steps_are_under_way_at_once(tmp_path):
+    """So that the bar shows what is done, and a stop need not wait for a long queue."""
+    waited = []
+
+    class Metric(float):
+        def block_until_ready(self):
+            waited.append(int(self))
+
+    c = quickstart.get_config()
+    with contextlib.closing(train.TrainLog(tmp_path, c, 0, lambda count: 0.1)) as log:
+        for step in range(1, 6):
+            log.add(step, {"loss": Metric(step)})
+            assert max(waited, default=0) == max(step - train.QUEUE, 0)
+
+
 def test_as_many_checkpoints_are_kept_as_wanted(tmp_path):
     manager = checkpoint.open_manager(tmp_path, keep=2)
     tree = {"params": np.zeros(2, np.float32)}
@@ -324,7 +340,7 @@ def test_plates_are_rendered_as_the_config_says(monkeypatch):
     assert given == wanted | {"image_size": c.image_size}
 
 
-def test_a_run_is_evaluated_at_the_size_it_was_trained_at(tmp_path, monkeypatch):
+def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkeypatch, capsys):
     sizes = []
 
     def make_inputs(config, *_):
@@ -332,6 +348,23 @@ def test_a_run_is_evaluated_at_the_size_it_was_trained_at(tmp_path, monkeypatch)
         return inputs.Inputs(None, None, {})
 
     monkeypatch.setattr(inputs, "make_inputs", make_inputs)
-    reader = types.SimpleNamespace(image_size=(25, 80))
-    evaluate._evaluate(quickstart.get_config(), tmp_path, reader)
+    reader = types.SimpleNamespace(
+        image_size=(25, 80),
+        charset=hpa_jax.TAIWAN,
+        model=hpa_jax.HPANet(num_characters=6),
+    )
+    config = quickstart.get_config()
+    evaluate._evaluate(config, tmp_path, reader)
     assert sizes == [reader.image_size]
+    assert "wrong" not in capsys.readouterr().out
+    config.charset, config.num_characters = "皖A1Ä", 8
+    evaluate._evaluate(config, tmp_path, reader)
+    said = capsys.readouterr().out
+    assert "does not know 皖Ä: plates with these count as wrong" in said
+    assert "reads up to 6 characters: longer plates count as wrong" in said
+
+
+def test_a_file_as_workdir_is_refused(config, tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(ValueError, match="file: is a file, must be a folder"):
+        train.train_and_evaluate(config, tmp_path / "file")

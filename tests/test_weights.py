@@ -109,6 +109,14 @@ def test_widen_reads_the_same_with_copies_that_learn_apart(classifier):
         weights.widen(old, random_variables(1, **network | {"num_characters": 7}, width=0.25))
 
 
+@pytest.mark.parametrize("name", ["old", "new"])
+def test_adapt_refuses_a_charset_that_is_not_the_networks(name):
+    variables = random_variables(0)
+    charsets = {"old": TAIWAN, "new": TAIWAN} | {name: GREECE}
+    with pytest.raises(ValueError, match=f"{name}: a charset of 24, but its network has 34"):
+        weights.adapt(variables, variables, **charsets)
+
+
 def test_adapt_lists_all_mismatches():
     with pytest.raises(ValueError, match="do not fit") as caught:
         weights.adapt(random_variables(0), random_variables(1, width=0.25), TAIWAN, TAIWAN)

@@ -1,8 +1,8 @@
 """Any folder of photographs, labelled by a CSV or by the files' own names.
 
 The CSV has a header and at least the columns file and text; these are read too where they exist:
-    split               a word, in any case; without the column, about a tenth of the texts are "dev", chosen
-                        by a fixed hash, and the others "train"
+    split               a word, in any case; without the column, about a tenth of the texts are
+                        "dev", chosen by a fixed hash, and the others "train"
     x1, y1, x2, y2      the plate's box in pixels
     corners             the plate's corners "x,y;x,y;x,y;x,y", clockwise from any of them
     character_boxes     one "x1,y1,x2,y2" for each character, joined by ";"

@@ -12,10 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from hpa_jax.charset import PROVINCES, Charset, latin
 from hpa_jax.data import pipeline, records
 from hpa_jax.data.report import Report
-from hpa_jax.picture import INK, PAPER, painted
+from hpa_jax.picture import INK, PAPER, contact_sheet
 
 PLATES = 32  # on a contact sheet
-HEADER = 20  # pixels for the names of its columns
 
 
 def inspect(
@@ -80,45 +79,6 @@ def sample(
     chosen = np.unique(np.linspace(0, len(source) - 1, min(PLATES, len(source))).astype(int))
     rows = [load.random_map(source[int(i)], np.random.default_rng(0)) for i in chosen]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-
-
-def contact_sheet(
-    batch: pipeline.Batch, augmented: pipeline.Batch, charset: Charset, columns: int = 2
-) -> Image.Image:
-    """Each plate as it is, augmented, and with its position and semantic maps; its label beneath.
-
-    The maps are left out where no plate has any.
-
-    Args:
-      batch, augmented: the same plates in the batch layout.
-      charset: to write the labels.
-      columns: plates in a row of the sheet.
-    """
-    count, height, width, _ = batch["image"].shape
-    num_characters = batch["characters"].shape[-1]
-    pictures = {"as it is": batch["image"], "in training": augmented["image"]}
-    if batch["has_maps"].any():
-        for name, background in (("position", num_characters), ("semantic", len(charset))):
-            maps = zip(np.asarray(augmented["image"]), np.asarray(augmented[name]), strict=True)
-            pictures[f"{name} map"] = [
-                painted(image, classes, background) for image, classes in maps
-            ]
-    tile_width, tile_height = len(pictures) * (width + 4) + 8, height + 24
-    rows = -(-count // columns)
-    sheet = Image.new("RGB", (columns * tile_width, HEADER + rows * tile_height), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for i in range(count):
-        left, top = i % columns * tile_width + 4, HEADER + i // columns * tile_height + 4
-        for j, (name, picture) in enumerate(pictures.items()):
-            if i < columns:
-                draw.text((left + j * (width + 4) + 2, 2), name, fill=INK, font=font)
-            sheet.paste(Image.fromarray(np.asarray(picture[i])), (left + j * (width + 4), top))
-        ids = batch["characters"][i]
-        readable = (ids != pipeline.UNREADABLE).all()
-        text = latin(charset.decode(ids)) if readable else "cannot be written in this charset"
-        label = text if batch["has_maps"][i] else f"{text}   (no maps)"
-        draw.text((left + 2, top + height + 1), label, fill=INK, font=font)
-    return sheet
 
 
 def position_chart(positions: list[dict[str, int]]) -> Image.Image:

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from hpa_jax import picture
 from hpa_jax.charset import CHINA, TAIWAN, latin
 from hpa_jax.data import inspect, prepare
 from tests.data.test_prepare import plate, reader
@@ -29,8 +30,8 @@ def test_sheet_shows_plate_augmented_plate_and_maps(tmp_path):
     prepare.prepare("set", reader([plate()]), tmp_path, workers=1)
     batch = inspect.sample(tmp_path, "train", TAIWAN, 6, (50, 160))
     darker = batch | {"image": batch["image"] // 2}
-    sheet = np.asarray(inspect.contact_sheet(batch, darker, TAIWAN, columns=1)).astype(int)
-    top = inspect.HEADER + 4
+    sheet = np.asarray(picture.contact_sheet(batch, darker, TAIWAN, columns=1)).astype(int)
+    top = picture.HEADER + 4
     tiles = [sheet[top : top + 50, 4 + 164 * i : 164 + 164 * i] for i in range(4)]
     assert (tiles[0] == batch["image"][0]).all()
     assert (tiles[1] == darker["image"][0]).all()
@@ -38,8 +39,8 @@ def test_sheet_shows_plate_augmented_plate_and_maps(tmp_path):
         painted = (tile != tiles[1]).any(axis=-1)
         assert (painted == (batch[name][0] != background)).mean() > 0.99
     assert (sheet[top + 50 :] < 100).any()  # a label beneath
-    assert (sheet[: inspect.HEADER] < 100).any()  # and the columns' names above
-    plain = inspect.contact_sheet(batch | {"has_maps": np.array([False])}, darker, TAIWAN, 1)
+    assert (sheet[: picture.HEADER] < 100).any()  # and the columns' names above
+    plain = picture.contact_sheet(batch | {"has_maps": np.array([False])}, darker, TAIWAN, 1)
     assert plain.width == 2 * 164 + 8
 
 
