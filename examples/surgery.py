@@ -3,7 +3,7 @@
     python -m examples.surgery
 
 The network is a small one with random weights; a trained one comes from
-`variables, metadata = checkpoint.load_reader("runs/quickstart")`.
+`variables, metadata = readers.load("runs/quickstart")`, as does a shipped one by its name.
 """
 
 import jax

@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hpa_jax import datasets, inputs, picture
+from hpa_jax.data import images, media_lab, records
 from hpa_jax.data.plate import DataError
 from tests.data import trees
 
@@ -206,3 +208,84 @@ def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
     config.data.test = {"RP": "rp", "both": "rp+dev"}
     assert list(datasets.test_sets(config)) == ["RP"]
     assert "not tested: both" in capsys.readouterr().out
+
+
+def folder_config(tmp_path, rows, broken=()):
+    """A config of a folder with a labels.csv (and images, but for the broken ones), no workers."""
+    trees.write(tmp_path / "data/labels.csv", "\n".join(["file,text,split,corners", *rows]))
+    for i, name in enumerate(sorted({row.split(",")[0] for row in rows})):
+        trees.write(tmp_path / "data" / name, b"no image" if name in broken else trees.jpeg(i))
+    config = get_config("files")
+    config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
+    config.data.workers = 0
+    return config
+
+
+def test_preparing_does_as_the_config_says(tmp_path):
+    """Rectified, without margin; bad rows left out; texts that only a test has are kept."""
+    rows = [
+        '0.jpg,AB12,train,"10,10;90,20;80,60;5,50"',
+        "1.jpg,AB13,train,",
+        '2.jpg,警B13,dev,"0,0;96,0;96,64;0,64"',
+        "2.jpg,警B14,train,",
+    ]
+    config = folder_config(tmp_path, rows, broken=["1.jpg"])
+    config.data.rectify, config.data.margin = True, 0.0
+    config.data.skip_bad = config.data.any_text = True
+    datasets.prepare_run(config)
+    report = records.read_report(config.data.prepared)
+    assert report["counts"] == {"train": 1, "dev": 1}
+    assert len(report["bad"]) == 2
+    record = records.parse(records.Source(config.data.prepared, "train")[0])
+    assert images.decode(record.image).shape[:2] == (41, 81)  # the slanted plate's longer sides
+
+
+def test_the_seed_decides_the_folds(tmp_path):
+    trees.media_lab(tmp_path / "data", 8, 1)
+    for path in (plate.image for plate in media_lab.read(tmp_path / "data")):
+        trees.write(path, trees.jpeg())
+    folds = []
+    for seed in (0, 1):
+        config = get_config("media_lab")
+        config.data.root, config.data.fold_seed = str(tmp_path / "data"), seed
+        config.data.prepared = str(tmp_path / f"set{seed}")
+        datasets.prepare_run(config)
+        source = records.Source(config.data.prepared, "fold0")
+        folds.append([records.parse(source[i]).name for i in range(len(source))])
+    assert folds[0] != folds[1]
+
+
+def test_a_part_of_a_split_is_tested_and_its_texts_are_checked(tmp_path):
+    config = folder_config(tmp_path, [f"{i}.jpg,AB{i}2,rp," for i in range(4)])
+    datasets.prepare_run(config)
+    config.data.test = {"half": "rp[:50%]"}
+    assert list(datasets.test_sets(config)) == ["half"]
+    config.charset, config.data.train = "01AB", "rp[:50%]"
+    with pytest.raises(DataError, match="characters 2"):
+        datasets.train_batches(config, 2, 0)
+
+
+def test_feeding_goes_on_from_a_step_and_does_as_the_config_says(tmp_path):
+    config = folder_config(tmp_path, [f"{i}.jpg,AB{i}2,train," for i in range(8)])
+    config.data.augment, config.data.test, config.batch_size = 0.0, {"t": "train"}, 4
+    datasets.prepare_run(config)
+    batches = list(itertools.islice(datasets.train_batches(config, 4, 0), 4))
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    plates = inputs.make_inputs(config, sharding, jax.random.key(0))
+    fed = next(plates.feed(3))
+    np.testing.assert_array_equal(fed["image"], batches[3]["image"])
+    assert plates.make_batch(jax.random.key(0), fed)["image"] is fed["image"]  # augment is 0
+    config.data.jitter = 0.0
+    assert (next(datasets.train_batches(config, 4, 3))["image"] != batches[3]["image"]).any()
+
+
+def test_a_process_of_several_feeds_its_part(monkeypatch):
+    parts = []
+    monkeypatch.setattr(datasets, "test_sets", lambda config, part: parts.append(part) or {})
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    config = get_config("files")
+    config.data.augment = 0.0
+    for alone in (False, True):
+        inputs.make_inputs(config, types.SimpleNamespace(is_fully_addressable=alone), None)
+    assert parts == [(1, 2), (0, 1)]

@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+import types
 
+import jax
+import jax.export
 import numpy as np
 import onnxruntime
 import pytest
 
 import hpa_jax
-from hpa_jax import checkpoint, export
+from hpa_jax import checkpoint, export, readers
 from tests.networks import random_variables, smooth_images
 
 pytest.importorskip("flatbuffers", reason="StableHLO needs it: pip install 'hpa_jax[export]'")
@@ -134,3 +137,38 @@ def test_onnx_runtime_reads_with_the_file(run, tmp_path):
     assert texts == [r.text for r in hpa_jax.load_recognizer(run, "xla").read(list(images))]
     assert json.loads(properties["image_size"]) == [25, 80]
     assert (confidences.shape, maps.shape) == ((5, 3), (5, 4, 10, 3))
+
+
+def test_a_temperature_is_built_in(run, tmp_path):
+    for name, temperature in (("a", 1.0), ("b", 2.0)):
+        with pytest.warns(UserWarning, match="nothing was compared"):
+            export.export(run, "npz", tmp_path / f"{name}.npz", temperature=temperature)
+    trees = [readers.load(tmp_path / f"{name}.npz")[0]["params"] for name in "ab"]
+    biases = [tree["classifier"]["dense"]["bias"] for tree in trees]
+    np.testing.assert_allclose(biases[1], biases[0] / 2, rtol=1e-3)
+
+
+def test_only_plates_that_are_read_surely_are_compared(monkeypatch):
+    def read(images):
+        return {"ids": np.zeros((2, 4), int), "confidences": np.full((2, 4), 0.9)}
+
+    def otherwise(images):
+        return read(images) | {"ids": np.ones((2, 4), int)}
+
+    monkeypatch.setattr(export, "_make_function", lambda reader, maps: read)
+    monkeypatch.setattr(export.jax, "jit", lambda function: function)
+    reader = types.SimpleNamespace(model=types.SimpleNamespace(attention=False))
+    images = np.zeros((2, 9, 9, 3), np.uint8)
+    export.check(reader, read, images, doubt=0.6)
+    with pytest.raises(ValueError, match="exported ids differ"):
+        export.check(reader, otherwise, images, doubt=0.6)
+    with pytest.warns(UserWarning, match="none of 2 images with a confidence of 0.7"):
+        export.check(reader, otherwise, images, doubt=0.7)
+    broken = lambda images: read(images) | {"confidences": np.full((2, 4), np.nan)}  # noqa: E731
+    with pytest.raises(ValueError, match="exported confidences differ"):
+        export.check(reader, broken, images)
+
+
+def test_the_file_runs_on_every_platform(file):
+    exported = jax.export.deserialize(bytearray(file.read_bytes()))
+    assert set(exported.platforms) == {"cpu", "cuda", "rocm", "tpu"}

@@ -9,6 +9,7 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 
@@ -368,3 +369,42 @@ def test_a_file_as_workdir_is_refused(config, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(ValueError, match="file: is a file, must be a folder"):
         train.train_and_evaluate(config, tmp_path / "file")
+
+
+class Mean:
+    """A network that knows an image's mean alone."""
+
+    num_classes = 1
+
+    def apply(self, variables, images, train=False, mutable=()):
+        mean = images.mean(axis=(1, 2, 3))[:, None, None]
+        logits = jnp.concatenate([2 * variables["params"]["w"] - mean, 0 * mean], axis=-1)
+        output = hpa.HPAOutput(logits, None, logits[:, None], None)
+        return (output, {}) if mutable else output
+
+
+def test_a_step_sees_pixels_from_0_to_1_and_other_plates_each_time():
+    def make_batch(key, fed):
+        image = jax.random.randint(key, (4, 9, 9, 3), 0, 256, jnp.uint8)
+        return {"image": image, "characters": jnp.zeros((4, 1), jnp.int32)}
+
+    tx = optax.sgd(0.0)
+    step = train.make_train_step(Mean(), tx, make_batch, 0.0, 0.0)
+    params = {"w": jnp.ones(1)}
+    state = train_state.TrainState(jnp.int32(0), {"params": params}, tx.init(params))
+    seen = []
+    for _ in range(2):
+        state, terms = step(state, jax.random.key(0), {})
+        seen.append(float(terms["loss"]))
+    assert seen[0] != seen[1]
+    np.testing.assert_allclose(seen, np.log1p(np.exp(-1.5)), rtol=0.1)
+
+
+def test_an_eval_step_sees_pixels_from_0_to_1_and_counts_by_weight():
+    batch = {
+        "image": np.full((2, 9, 9, 3), 255, np.uint8),
+        "characters": np.zeros((2, 1), np.int32),
+        "weight": np.array([1, 0], np.float32),
+    }
+    step = evaluate.make_eval_step(Mean())
+    assert evaluate.count_right(step, {"params": {"w": 1.0}}, [batch]) == (1, 1)

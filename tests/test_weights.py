@@ -242,3 +242,11 @@ def test_intermediates_are_what_the_network_computed():
     assert read["backbone"].spatial.shape == (2, 2, 6, 32)
     with pytest.raises(ValueError, match="no module's path fits"):
         weights.intermediates(model, variables, IMAGES, ["semantic"])
+
+
+def test_soften_divides_the_logits():
+    variables = random_variables(0)
+    before, after = (
+        compiled()(v, IMAGES).logits for v in (variables, weights.soften(variables, 2.0))
+    )
+    np.testing.assert_allclose(after, before / 2, rtol=1e-3, atol=1e-5)

@@ -113,3 +113,9 @@ def test_missing_and_empty_files_and_folders(tmp_path):
     (tmp_path / "zero.jpg").touch()
     with pytest.raises(DataError, match="zero.jpg: is empty"):
         images.decode(tmp_path / "zero.jpg")
+
+
+def test_black_of_sixteen_bits_stays_black():
+    buffer = io.BytesIO()
+    Image.fromarray(np.ones((9, 9), np.uint16)).save(buffer, "PNG")
+    assert images.decode(buffer.getvalue()).max() <= 1

@@ -64,3 +64,11 @@ def test_report_reads_as_it_was_written(tmp_path):
     assert inspect.read_report(tmp_path) == report
     assert "1 of 4" not in str(report).splitlines()[0]
     assert "characters a plate: 1 of 4" in str(report)
+
+
+def test_the_sheet_shows_the_whole_split(tmp_path):
+    plates = [plate(f"p{i}", text=f"AB{i:02d}") for i in range(40)]
+    prepare.prepare("set", reader(plates), tmp_path, workers=1)
+    batch = inspect.sample(tmp_path, "train", TAIWAN, 4, (20, 40))
+    texts = [TAIWAN.decode(ids) for ids in batch["characters"]]
+    assert (texts[0], texts[-1]) == ("AB00", "AB39")

@@ -288,3 +288,9 @@ def test_shards_of_an_earlier_run_are_removed(tmp_path):
 def test_two_plates_of_one_photograph_are_no_duplicates():
     digests = [prepare.make_record(plate(box=(40, y, 200, 80)), False, 0.0)[1] for y in (30, 31)]
     assert digests[0] != digests[1]
+
+
+def test_a_tall_plate_keeps_its_width(tmp_path):
+    tall = plate(scale=4, box=(160.0, 40.0, 800.0, 440.0), corners=None, characters=())
+    prepare.prepare("set", reader([tall]), tmp_path, margin=0.0, workers=1)
+    assert read_back(tmp_path)[0]["image"].shape[:2] == (150, 240)

@@ -522,3 +522,9 @@ def test_media_lab_folds_are_those_of_every_machine(tmp_path):
     trees.media_lab(tmp_path)
     fold = [p.name for p in media_lab.read(tmp_path) if p.split == "fold0"]
     assert fold[:4] == ["day/3.jpg", "day/4.jpg", "day/7.jpg", "day/9.jpg"]
+
+
+def test_ccpd_tables():
+    """The provinces in CCPD's order, which is not ours."""
+    names = "皖沪津渝冀晋蒙辽吉黑苏浙京闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新警学"
+    assert [ccpd.decode_indices([i, 8, 24], "")[0] for i in range(33)] == list(names)
