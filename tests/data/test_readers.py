@@ -348,15 +348,15 @@ def test_a_folder_above_labelled_ones_is_not_read_by_names(tmp_path):
 
 
 def test_folder_names(tmp_path):
-    trees.write(tmp_path / "test/AB-1234_3.jpg", b"x")
+    trees.write(tmp_path / "Test/AB-1234_3.jpg", b"x")
     trees.write(tmp_path / "ab1234.PNG", b"x")
     trees.write(tmp_path / "notes.txt", b"x")
-    trees.write(tmp_path / "test/camera 2/CD99.jpg", b"x")
+    trees.write(tmp_path / "Test/camera 2/CD99.jpg", b"x")
     plates = [(p.text, p.split, p.name) for p in folder.read(tmp_path)]
     assert plates == [
         ("AB1234", "train", f"{tmp_path.name}/ab1234.PNG"),
-        ("AB1234", "test", "test/AB-1234_3.jpg"),
-        ("CD99", "test", "test/camera 2/CD99.jpg"),
+        ("AB1234", "test", "Test/AB-1234_3.jpg"),
+        ("CD99", "test", "Test/camera 2/CD99.jpg"),
     ]
 
 
