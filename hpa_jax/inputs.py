@@ -58,7 +58,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     if config.model.width <= 0:
         raise ValueError(f"model.width {config.model.width}: must be more than 0")
     data = config.data
-    for name in ("workers", "margin", "jitter", "augment", "realism"):
+    for name in ("workers", "margin", "jitter", "augment", "realism", "loose"):
         if data.get(name, 0) < 0:
             raise ValueError(f"data.{name} {data[name]}: must not be negative")
     if data.get("jitter", 0) > 1:
@@ -193,6 +193,7 @@ def make_render(
         weights=config.data.weights or None,
         image_size=config.image_size,
         realism=config.data.realism,
+        loose=config.data.loose,
     )
 
     def render_batch(key: jax.Array) -> Batch:

@@ -37,7 +37,7 @@ def augment(
         draws = Draws(parameters, 256, strength)
         height, width = semantic.shape
         aspect = width / height
-        homography = warp.random_view(draws, aspect / 2, 0.5, tilt=0.35, margin=0.12)
+        homography = warp.random_view(draws, aspect / 2, 0.5, tilt=0.35, loose=0.12, tight=0.0144)
         x, y = warp.transform(homography, *warp.pixel_grid((height, width)))
         x, y = x / aspect + 0.5, y + 0.5
 

@@ -28,6 +28,7 @@ def make_renderer(
     image_size: tuple[int, int] = (50, 160),
     weights: Sequence[float] | None = None,
     realism: float = 1.0,
+    loose: float = 0.4,
 ) -> Callable[[jax.Array], dict[str, jax.Array]]:
     """Makes a renderer of random plates.
 
@@ -39,6 +40,8 @@ def make_renderer(
       image_size: height and width of the pictures.
       weights: how often each style is drawn; None: equally often.
       realism: scales tilt, crop, dirt, light, blur and noise; 0 gives clean plates from the front.
+      loose: how much a picture may show around its plate, in shares of the plate's size on each
+        side; most show far less.
 
     Returns:
       A pure function of one random key, to be vmapped and jitted, that returns one plate in the
@@ -47,10 +50,11 @@ def make_renderer(
 
     Raises:
       ValueError: a style does not fit the charset or num_characters, the fonts lack a character,
-        or realism is negative.
+        or realism or loose is negative.
     """
-    if realism < 0:
-        raise ValueError(f"realism {realism}: must not be negative")
+    for name, value in (("realism", realism), ("loose", loose)):
+        if value < 0:
+            raise ValueError(f"{name} {value}: must not be negative")
     atlas = glyphs.make_atlas(charset.characters, fonts)
     distance = jnp.asarray(atlas.distance)
     layouts, odds = compile_layouts(styles, charset, num_characters, atlas.names, weights)
@@ -64,7 +68,7 @@ def make_renderer(
         characters = _draw_characters(draws, layout)
 
         grid = warp.pixel_grid(image_size)
-        homography = warp.random_view(draws, layout.half_width, 0.5, tilt=1.0, margin=0.4)
+        homography = warp.random_view(draws, layout.half_width, 0.5, 1.0, loose, tight=0.048)
         x, y = map(paint.settle, warp.transform(homography, *grid))
         text = _loosen(draws, x, y)
         slots = Places(layout.boxes, *text)

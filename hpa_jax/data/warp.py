@@ -72,15 +72,24 @@ def view(
 
 
 def random_view(
-    draws: Draws, half_width: jax.Array | float, half_height: float, tilt: float, margin: float
+    draws: Draws,
+    half_width: jax.Array | float,
+    half_height: float,
+    tilt: float,
+    loose: float,
+    tight: float,
 ) -> jax.Array:
-    """A random `view`: `tilt` scales the angles, `margin` the looseness and offset of the crop."""
+    """A random `view`: `tilt` scales the angles.
+
+    Margins reach outwards up to `loose`, inwards up to `tight` shares of the bounding box.
+    Wide ones are rare: half are under `loose` / 30, nine tenths under `loose` / 4.
+    """
     angles = draws.spread(tilt, (3,)) * jnp.array([0.6, 0.5, 0.4])
     shear = draws.spread(0.35 * tilt)
     distance = draws.uniform(3.0, 9.0)
-    loose = draws.up_to(1.0) * jnp.square(draws.uniform()) * draws.uniform(0, margin, (4,))
-    tight = draws.up_to(0.12 * margin, (4,))
-    return view(half_width, half_height, angles, shear, distance, loose - tight)
+    outwards = draws.up_to(1.0) * jnp.square(draws.uniform()) * draws.uniform(0, loose, (4,))
+    inwards = draws.up_to(tight, (4,))
+    return view(half_width, half_height, angles, shear, distance, outwards - inwards)
 
 
 def pixel_grid(image_size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
