@@ -8,6 +8,11 @@ import sys
 
 import pytest
 
+from benchmarks import data
+from hpa_jax.charset import CHINA
+from hpa_jax.data import records
+from tests.data import trees
+
 pytest.importorskip("torch", reason="benchmarks compare with it: pip install 'hpa_jax[torch]'")
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -58,3 +63,18 @@ def test_a_benchmark_writes_its_figures(command, ratios, others, tmp_path):
     if ratios == AGAINST_PYTORCH:
         assert all(f"{value:.2f}" in printed for value in values)
         assert "PyTorch, eager, channels-last" in figures["candidates"]
+
+
+def test_the_way_of_photographs_is_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "STEPS", 2)
+    small = {"width": 0.125, "image_size": (16, 48), "batch_size": 2}
+    monkeypatch.setattr(data, "SMALL", small)
+    for i in range(4):
+        trees.write(tmp_path / f"photographs/皖A1234{i}_0.jpg", trees.jpeg(i))
+    prepared = data.time_preparing(str(tmp_path / "photographs"), 2, tmp_path / "sets")
+    fed = data.time_feeding(tmp_path / "sets/preparing_all_cores", CHINA, workers=0)
+    waiting = fed.pop("share of a fed step spent waiting")
+    assert 0 < waiting < 1
+    assert set(fed) == {"pipeline alone", "step on a ready batch", "step on fed batches"}
+    assert min(*fed.values(), *prepared["plates_per_s"].values()) > 0
+    assert len(records.Source(tmp_path / "sets/preparing_one_core", "train")) == 8
