@@ -23,6 +23,8 @@ LEARNING_RATE = 2e-5  # the paper's
 PASSES = 3
 Batch = dict[str, Any]
 
+LOSSES = {"semantic": 1.0, "position": 1.0, "character": 1.0}
+
 
 def compare(
     name: str, batch_size: int, dtype: str, rounds: int, compiled: bool, peak: float
@@ -106,7 +108,7 @@ def make_jax_step(
     tx = optimizer.make_rmsprop(LEARNING_RATE)
     variables = jax.tree.map(jnp.array, pair.variables)  # a copy, for the step donates its state
     state = train_state.TrainState(jnp.int32(0), variables, tx.init(variables["params"]))
-    return train.make_train_step(pair.model, tx, make_batch, 1.0, 1.0), state
+    return train.make_train_step(pair.model, tx, make_batch, LOSSES), state
 
 
 def make_jax_run(

@@ -74,10 +74,12 @@ def make_inputs(
       ValueError: a field is wrong; it is named.
     """
     if not config.data.get("prepared"):
-        render_batch = make_render(config, config.batch_size, sharding)
-        test = make_eval_batches(render_batch, eval_key, config.eval_size, config.batch_size)
+        render = make_render(config, sharding)
+        test = make_eval_batches(render, eval_key, config.eval_size, config.batch_size)
         return Inputs(
-            lambda key, fed: render_batch(key), lambda step: itertools.repeat({}), {"": test}
+            lambda key, fed: render(jax.random.split(key, config.batch_size)),
+            lambda step: itertools.repeat({}),
+            {"": test},
         )
     from hpa_jax import datasets  # Grain and TFDS are imported only where file data is used
 
@@ -86,7 +88,7 @@ def make_inputs(
     part = (0, 1) if alone else (jax.process_index(), jax.process_count())
     make_batch, rendered = datasets.augment_batch(config), _rendered_rows(config)
     if rendered:
-        make_batch = _mix(make_batch, make_render(config, rendered, sharding))
+        make_batch = _mix(make_batch, make_render(config, sharding), rendered)
 
     def to_devices(batches: Iterator[dict]) -> Iterator[Batch]:
         put = functools.partial(jax.make_array_from_process_local_data, sharding)
@@ -121,13 +123,16 @@ def _rendered_rows(config: ml_collections.ConfigDict) -> int:
 
 
 def _mix(
-    augment_files: Callable[[jax.Array, Batch], Batch], render: Callable[[jax.Array], Batch]
+    augment_files: Callable[[jax.Array, Batch], Batch],
+    render: Callable[[jax.Array], Batch],
+    rows: int,
 ) -> Callable[[jax.Array, Batch], Batch]:
-    """A function that makes one batch of what was fed, augmented, and of rendered plates."""
+    """A function that makes one batch of what was fed, augmented, and of `rows` rendered plates."""
 
     def make_batch(key: jax.Array, fed: Batch) -> Batch:
         files_key, render_key = jax.random.split(key)
-        files, rendered = augment_files(files_key, fed), render(render_key)
+        files = augment_files(files_key, fed)
+        rendered = render(jax.random.split(render_key, rows))
         return {name: jnp.concatenate([files[name], rendered[name]]) for name in files}
 
     return make_batch
@@ -161,19 +166,18 @@ def rendered_sheet(config: ml_collections.ConfigDict, rows: int = 32) -> Image.I
     clean = config.copy_and_resolve_references()
     clean.data.realism = 0.0
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    key = jax.random.key(config.seed)
-    batches = [jax.jit(make_render(c, rows, sharding))(key) for c in (clean, config)]
+    keys = jax.random.split(jax.random.key(config.seed), rows)
+    batches = [jax.jit(make_render(c, sharding))(keys) for c in (clean, config)]
     return picture.contact_sheet(*jax.device_get(batches), find_charset(config.charset))
 
 
 def make_render(
-    config: ml_collections.ConfigDict, rows: int, sharding: jax.sharding.Sharding
+    config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding
 ) -> Callable[[jax.Array], Batch]:
-    """A pure function from a random key to a batch of rendered plates, in the README's layout.
+    """A pure function from random keys, one a plate, to rendered plates in the README's layout.
 
     Args:
-      config: its `data`, `image_size`, `charset` and `num_characters` are read.
-      rows: plates in a batch.
+      config: its `data`, `model.void`, `image_size`, `charset` and `num_characters` are read.
       sharding: of the batch.
 
     Raises:
@@ -184,9 +188,17 @@ def make_render(
         raise ValueError(
             f"data.styles {list(config.data.styles)}: must be among {sorted(styles.STYLES)}"
         )
+    chosen = [styles.STYLES[name] for name in config.data.styles]
+    texts = [(style, pattern) for style in chosen for pattern in style.patterns]
+    length, shortest = min((len(style.place(p).symbols), p) for style, p in texts)
+    if not config.model.void and length < config.num_characters:
+        raise ValueError(
+            f"num_characters {config.num_characters}: {shortest!r} has {length}, and shorter "
+            "plates need --config.model.void=True"
+        )
     charset = find_charset(config.charset)
     render = synthetic.make_renderer(
-        [styles.STYLES[name] for name in config.data.styles],
+        chosen,
         charset,
         config.num_characters,
         fonts=config.data.fonts,
@@ -196,21 +208,21 @@ def make_render(
         loose=config.data.loose,
     )
 
-    def render_batch(key: jax.Array) -> Batch:
-        keys = jax.random.split(key, rows)
-        return jax.vmap(render)(jax.lax.with_sharding_constraint(keys, sharding))
-
-    return render_batch
+    return lambda keys: jax.vmap(render)(jax.lax.with_sharding_constraint(keys, sharding))
 
 
 def make_eval_batches(
-    render_batch: Callable[[jax.Array], Batch], key: jax.Array, size: int, batch_size: int
+    render: Callable[[jax.Array], Batch], key: jax.Array, size: int, batch_size: int
 ) -> Callable[[], Iterator[Batch]]:
-    """A function that yields `size` plates, the same at every call; rows beyond weigh 0."""
+    """A function that yields `size` plates, the same at every call and for every batch size.
+
+    Rows beyond weigh 0.
+    """
 
     @jax.jit
     def batch_of(key: jax.Array, start: jax.Array) -> Batch:
-        batch = render_batch(jax.random.fold_in(key, start))
-        return batch | {"weight": (start + jnp.arange(batch_size) < size).astype(jnp.float32)}
+        plates = start + jnp.arange(batch_size)
+        batch = render(jax.vmap(jax.random.fold_in, (None, 0))(key, plates))
+        return batch | {"weight": (plates < size).astype(jnp.float32)}
 
     return lambda: (batch_of(key, start) for start in range(0, size, batch_size))

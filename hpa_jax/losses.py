@@ -1,6 +1,7 @@
 """The paper's loss, L = α1·LS + α2·LP + Σ LC (equation 1): cross entropies all three."""
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,34 +12,25 @@ from hpa_jax.models.hpa import HPAOutput
 
 
 def total_loss(
-    output: HPAOutput,
-    batch: dict[str, jax.Array],
-    semantic_weight: float,
-    position_weight: float,
-    character_weight: float = 1.0,
+    output: HPAOutput, batch: dict[str, jax.Array], loss_weights: Mapping[str, float]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns L and its terms by name: loss, semantic_loss, position_loss, character_loss.
 
     Args:
       output: of the network on `batch["image"]`.
       batch: in the layout of the README; rows of `has_maps` False add nothing to LS and LP.
-      semantic_weight: α1 of equation 1; 0 switches the term off, and it is not computed.
-      position_weight: α2, likewise.
-      character_weight: of Σ LC, likewise; the paper's is 1, but 0 where the networks are trained
-        one by one (table 5).
+      loss_weights: `semantic` is α1 of equation 1, `position` α2, `character` that of Σ LC: 1 in
+        the paper, but 0 where the networks are trained one by one (table 5). A term without a
+        weight is not computed, nor is LP of a network without attention.
     """
-    terms, loss = {}, jnp.zeros(())
-    if character_weight:
-        terms["character_loss"] = character_loss(output.logits, batch["characters"])
-        loss = character_weight * terms["character_loss"]
-    for name, weight, logits in (
-        ("semantic", semantic_weight, output.semantic),
-        ("position", position_weight, output.position),
-    ):
-        if weight and logits is not None:
-            terms[f"{name}_loss"] = map_loss(logits, batch[name], batch["has_maps"])
-            loss += weight * terms[f"{name}_loss"]
-    return loss, {"loss": loss} | terms
+    terms = {}
+    if loss_weights.get("character"):
+        terms["character"] = character_loss(output.logits, batch["characters"])
+    for name, logits in (("semantic", output.semantic), ("position", output.position)):
+        if loss_weights.get(name) and logits is not None:
+            terms[name] = map_loss(logits, batch[name], batch["has_maps"])
+    loss = sum((loss_weights[name] * term for name, term in terms.items()), jnp.zeros(()))
+    return loss, {"loss": loss} | {f"{name}_loss": term for name, term in terms.items()}
 
 
 def character_loss(logits: jax.Array, characters: jax.Array) -> jax.Array:

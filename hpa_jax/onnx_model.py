@@ -1,11 +1,15 @@
 """The network as an ONNX model for reading: batch norms folded, pre-processing inside.
 
-Written node by node, so that it takes a second and the `onnx` package alone. Pictures are NCHW in
+A second statement of hpa_jax/models: what changes there changes here, and then `STATED`. Written
+node by node, so that it takes a second and the `onnx` package alone. Pictures are NCHW in
 the model, which its runtimes are fast at; the exact savings are those of `bisenet.FusionConv` and
 `hpa.ModulatedConv`.
 """
 
+import functools
+import hashlib
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,14 +19,23 @@ import onnx
 from flax import traverse_util
 from onnx import TensorProto, helper, numpy_helper
 
-from hpa_jax.models import bisenet, resnet
+from hpa_jax.models import bisenet, hpa, resnet
 from hpa_jax.models.hpa import HPANet
 
+STATED = "84eb2938c3aae754"  # the `digest` of the models that this states: others are read by XLA
 OPSET, IR_VERSION = 17, 10  # what ONNX Runtime 1.18 and newer read
 EPSILON = 1e-5  # of the batch norms
 STRIDE = 4  # of the classifier's convolution
 Tree = Mapping[str, Any]
 Size = tuple[int, int]  # height, width
+
+
+@functools.cache
+def digest() -> str:
+    """A hash of the code in hpa_jax/models."""
+    files = sorted(pathlib.Path(hpa.__file__).parent.glob("*.py"))
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def build(model: HPANet, variables: Tree, image_size: Size, maps: bool = False) -> onnx.ModelProto:
@@ -36,7 +49,12 @@ def build(model: HPANet, variables: Tree, image_size: Size, maps: bool = False) 
 
     Returns:
       A model with the outputs `ids` B×Cp int32 and `confidences` B×Cp float32.
+
+    Raises:
+      ValueError: the network has a backbone that is not stated here.
     """
+    if model.backbone not in resnet.STAGES:
+        raise ValueError(f"onnx_model.py does not state the backbone {model.backbone!r}")
     flat = traverse_util.flatten_dict(variables["params"])
     flat |= traverse_util.flatten_dict(variables["batch_stats"])
     tree = traverse_util.unflatten_dict({path: np.asarray(x) for path, x in flat.items()})

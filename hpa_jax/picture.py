@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hpa_jax.charset import Charset, latin
+from hpa_jax.models.layers import interpolation_matrix
 
 if typing.TYPE_CHECKING:
     from hpa_jax.recognize import Reading
@@ -21,9 +22,10 @@ Batch = Mapping[str, np.ndarray]
 
 def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
     """One attention map over its plate: H×W×3 uint8; the map's highest place shows brightest."""
-    height, width, _ = image_HWC.shape
-    weights = Image.fromarray((map_hw / max(map_hw.max(), 1e-6)).astype(np.float32))
-    heat = np.asarray(weights.resize((width, height), Image.Resampling.BICUBIC)).clip(0, 1)
+    heat = map_hw / max(map_hw.max(), 1e-6)
+    for axis, size in enumerate(image_HWC.shape[:2]):  # with aligned corners, as the network does
+        matrix = interpolation_matrix(map_hw.shape[axis], size)
+        heat = np.moveaxis(np.tensordot(matrix, heat, (1, axis)), 0, axis)
     grey = image_HWC.mean(axis=-1, keepdims=True)
     glow = np.stack([heat, heat**2 * 0.75, 0.35 * (1 - heat)], axis=-1) * 255
     return (0.45 * grey + 0.55 * glow).astype(np.uint8)
@@ -31,9 +33,9 @@ def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
 
 def painted(image_HWC: np.ndarray, classes_hw: np.ndarray, background: int) -> np.ndarray:
     """A map of classes over its plate: H×W×3 uint8, a colour for each class but the background."""
-    height, width, _ = image_HWC.shape
-    classes = Image.fromarray(np.asarray(classes_hw, np.uint8))
-    classes_HW = np.asarray(classes.resize((width, height), Image.Resampling.NEAREST))
+    sizes = zip(np.shape(classes_hw), image_HWC.shape[:2], strict=True)
+    nearest = [np.linspace(0, source - 1, target).round().astype(int) for source, target in sizes]
+    classes_HW = np.asarray(classes_hw)[np.ix_(*nearest)]  # with aligned corners too
     hues = [Image.new("HSV", (1, 1), (i * 97 % 256, 220, 255)) for i in range(background)]
     colours = np.array([hue.convert("RGB").getpixel((0, 0)) for hue in hues] + [(0, 0, 0)])
     share = np.where(classes_HW == background, 0.0, 0.5)[..., None]

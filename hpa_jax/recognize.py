@@ -26,7 +26,7 @@ from hpa_jax.charset import Charset
 from hpa_jax.data import files, images
 from hpa_jax.data.plate import DataError, OnBad, stop
 from hpa_jax.models.hpa import HPANet
-from hpa_jax.runtime import make_forward
+from hpa_jax.runtime import all_probabilities, make_forward
 
 ImageLike = str | pathlib.Path | Image.Image | np.ndarray
 _LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
@@ -99,6 +99,19 @@ class Recognizer:
         batch before them is read.
         """
         return read_with_all([self], plates, maps=maps, batch_size=batch_size)
+
+    def probabilities(self, plates: Sequence[ImageLike]) -> np.ndarray:
+        """All that the network says of each character, for language priors and the like.
+
+        Returns:
+          B×Cp×outputs float32: for each place the probability of each class id of the charset, and
+          at the end, if the network has it, of the void class. Always by XLA.
+
+        Raises:
+          ValueError: as `read`.
+        """
+        pixels = np.stack([to_pixels(plate, self.image_size) for plate in plates])
+        return np.asarray(all_probabilities(self.model, self.variables, pixels))
 
     def _read_decoded(
         self, decoded: Sequence[Decoded], with_maps: bool
@@ -184,12 +197,24 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     """The reader of a network that is in memory; arguments as `readers.load` returns them.
 
     Raises:
-      ValueError: the metadata describe no network of this version.
+      ValueError: the metadata describe no network of this version, or another one.
     """
     try:
         model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
+    except KeyError as error:
+        raise ValueError(f"metadata: {error} is missing") from error
     except TypeError as error:
         raise ValueError(f"no network of this version of hpa_jax: {error}") from error
+    params = variables["params"]
+    sizes = [("num_classes", model.num_classes, len(charset), "the charset")]
+    outputs = params["classifier"]["dense"]["bias"].shape[-1]
+    sizes += [("num_classes", model.num_classes, outputs - model.void, "the classifier")]
+    if model.attention:
+        places = params["position_network"]["output"]["bias"].size - 1
+        sizes += [("num_characters", model.num_characters, places, "the position network")]
+    for name, stated, found, where in sizes:
+        if stated != found:
+            raise ValueError(f"metadata: network.{name} is {stated}, but {where} has {found}")
     return Recognizer(model, variables, charset, tuple(metadata["image_size"]), runtime)
 
 

@@ -1,6 +1,8 @@
 """What a reader's forward pass runs on: XLA, or on a CPU ONNX Runtime where it is installed."""
 
+import functools
 import importlib.util
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -28,16 +30,33 @@ def make_forward(
         Runtime on a CPU where the extra `onnx` is installed, else XLA.
 
     Raises:
-      ValueError: there is no such runtime.
+      ValueError: there is no such runtime, or 'onnx' would read as the network did before it was
+        changed; 'auto' then says so and takes XLA.
       ModuleNotFoundError: 'onnx', and the extra is not installed.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime {runtime!r}: must be one of {', '.join(RUNTIMES)}")
-    if runtime == "auto":
+    automatic = runtime == "auto"
+    if automatic:
         installed = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
         runtime = "onnx" if installed and jax.default_backend() == "cpu" else "xla"
+    if runtime == "onnx":
+        from hpa_jax import onnx_model
+
+        if onnx_model.digest() != onnx_model.STATED:
+            problem = "hpa_jax/models has changed, and onnx_model.py is to state that change too"
+            if not automatic:
+                raise ValueError(f"runtime 'onnx': {problem}")
+            warnings.warn(f"{problem}: read by XLA", stacklevel=2)
+            runtime = "xla"
     make = _on_onnx_runtime if runtime == "onnx" else _on_xla
     return make(model, variables, image_size)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def all_probabilities(model: HPANet, variables: Any, images_BHWC: jax.Array) -> jax.Array:
+    """uint8 images B×H×W×3 to the probabilities of all classes, B×Cp×outputs."""
+    return jax.nn.softmax(model.apply(variables, images_BHWC / 255.0).logits)
 
 
 def read_batch(

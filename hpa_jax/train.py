@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -86,9 +86,8 @@ def train_and_evaluate(
     first_step = int(state.step)
 
     # --- Steps.
-    weights_of_losses = config.loss.semantic, config.loss.position, config.loss.character
     train_step = make_train_step(
-        model, tx, plates.make_batch, *weights_of_losses, freeze=config.freeze, ema=config.ema
+        model, tx, plates.make_batch, dict(config.loss), freeze=config.freeze, ema=config.ema
     )
     eval_step = make_eval_step(model)
     feed = plates.feed(first_step)
@@ -173,7 +172,7 @@ class TrainLog:
         The steps before it are written while it runs, so that the device never waits. At most
         `QUEUE` steps are under way, so that the bar tells the truth and a stop comes soon.
         """
-        if step % self._every == 0:
+        if (step - 1) % self._every == 0:
             self.flush()
         self._pending.append((step, metrics))
         jax.block_until_ready(self._pending[:-QUEUE])
@@ -239,9 +238,7 @@ def make_train_step(
     model: HPANet,
     tx: optax.GradientTransformation,
     make_batch: Callable[[jax.Array, Batch], Batch],
-    semantic_weight: float,
-    position_weight: float,
-    character_weight: float = 1.0,
+    loss_weights: Mapping[str, float],
     *,
     freeze: Sequence[str] = (),
     ema: float = 0.0,
@@ -249,8 +246,9 @@ def make_train_step(
     """Returns the jitted, donated step (state, key, fed) -> (state, metrics).
 
     The batch is a function of `fold_in(key, state.step)` and of what the host fed for this step, so
-    a resumed run sees the same plates. What `freeze` covers (see `weights`) works as in reading and
-    has no gradient; `ema` is the decay of the moving average of a state that has one.
+    a resumed run sees the same plates. `loss_weights` are those of `losses.total_loss`. What
+    `freeze` covers (see `weights`) works as in reading and has no gradient; `ema` is the decay of
+    the moving average of a state that has one.
     """
 
     def train_step(
@@ -266,9 +264,7 @@ def make_train_step(
                     train=True,
                     mutable=["batch_stats"],
                 )
-            loss, terms = losses.total_loss(
-                output, batch, semantic_weight, position_weight, character_weight
-            )
+            loss, terms = losses.total_loss(output, batch, loss_weights)
             return loss, (terms, updates)
 
         params = state.variables["params"]

@@ -212,11 +212,17 @@ def graft(target: Variables, source: Variables, path: str) -> Variables:
     Raises:
       ValueError: `path` names no module, or its arrays do not fit; all mismatches are listed.
     """
-    flat = _flatten(target)
+    flat, path = _flatten(target), path.strip("/")
     scion = {name: array for name, array in _flatten(source).items() if _covers(path, name)}
     stock = {name: array for name, array in flat.items() if _covers(path, name)}
     if not stock:
-        raise ValueError(f"path {path!r}: names nothing in the network; it has {_modules(flat)}")
+        known = path.rpartition("/")[0]
+        while known and not any(_covers(known, name) for name in flat):
+            known = known.rpartition("/")[0]
+        inside = {name.partition("/")[2] for name in flat if not known or _covers(known, name)}
+        start = len(known) + 1 if known else 0
+        names = ", ".join(sorted({name[start:].partition("/")[0] for name in inside}))
+        raise ValueError(f"path {path!r}: names nothing; {known or 'the network'} has {names}")
     raise_on_mismatch(_shapes(scion), _shapes(stock))
     return _unflatten(flat | scion)
 
@@ -224,14 +230,17 @@ def graft(target: Variables, source: Variables, path: str) -> Variables:
 def average(trees: Sequence[Variables], weights: Sequence[float] | None = None) -> Variables:
     """The mean of checkpoints of one network, equally or by `weights` (which need not sum to 1).
 
-        variables = weights.average([checkpoint.load(run)[0] for run in runs])
+        variables = weights.average([readers.load(run)[0] for run in runs])
 
     Raises:
-      ValueError: the trees differ in shape; all mismatches are listed.
+      ValueError: there are no trees, or not one weight for each that sum to more than 0; or the
+        trees differ in shape, and all mismatches are listed.
     """
+    shares = np.asarray([1.0] * len(trees) if weights is None else weights, np.float32)
+    if not len(trees) or shares.shape != (len(trees),) or not 0 < shares.sum() < np.inf:
+        raise ValueError(f"{len(trees)} trees and the weights {weights}: one for each is needed")
     for tree in trees[1:]:
         raise_on_mismatch(_shapes(_flatten(tree)), _shapes(_flatten(trees[0])))
-    shares = np.asarray(weights or [1.0] * len(trees), np.float32)
     shares /= shares.sum()
     return jax.tree.map(lambda *xs: sum(w * x for w, x in zip(shares, xs, strict=True)), *trees)
 
@@ -239,8 +248,15 @@ def average(trees: Sequence[Variables], weights: Sequence[float] | None = None) 
 def soften(variables: Variables, temperature: float) -> Variables:
     """The network with its logits divided by `temperature`: same texts, other confidences.
 
-    variables = weights.soften(variables, 1.4)
+        variables = weights.soften(variables, 1.4)
+
+    Raises:
+      ValueError: the temperature is not more than 0, or the tree has no classifier.
     """
+    if not temperature > 0:
+        raise ValueError(f"temperature {temperature}: must be more than 0")
+    if "classifier" not in variables.get("params", {}):
+        raise ValueError("no classifier below 'params': give the whole tree of variables")
 
     def scale(path: tuple, x: jax.Array) -> jax.Array:
         last = [key.key for key in path][:-1] == ["params", "classifier", "dense"]
@@ -261,14 +277,20 @@ def moving_average(
     return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, averaged, variables)
 
 
+def _check_patterns(patterns: Sequence[str]) -> None:
+    if isinstance(patterns, str):
+        raise ValueError(f"patterns {patterns!r}: must be a list, [{patterns!r}]")
+
+
 def frozen_mask(params: Variables, patterns: Sequence[str]) -> Variables:
     """A tree of bools: which parameters the patterns cover.
 
         mask = weights.frozen_mask(variables["params"], ["backbone", "*/fusion_bn"])
 
     Raises:
-      ValueError: a pattern covers nothing.
+      ValueError: a pattern covers nothing, or they are no list.
     """
+    _check_patterns(patterns)
     flat = traverse_util.flatten_dict(params, sep="/")
     for pattern in patterns:
         if not any(_matches(pattern, name) for name in flat):
@@ -306,6 +328,7 @@ def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
     with weights.frozen_statistics(["backbone"]):
         model.apply(variables, images, train=True, mutable=["batch_stats"])
     """
+    _check_patterns(patterns)
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
         module = context.module
@@ -326,8 +349,9 @@ def intermediates(
         semantic_BHWC = outputs["semantic_network"]
 
     Raises:
-      ValueError: no module fits.
+      ValueError: no module fits, or the patterns are no list.
     """
+    _check_patterns(patterns)
 
     def wanted(module: nn.Module, _: str) -> bool:
         return any(fnmatch.fnmatchcase("/".join(module.path), p) for p in patterns)
@@ -336,6 +360,7 @@ def intermediates(
         variables, images, capture_intermediates=wanted, mutable=["intermediates"]
     )
     flat = traverse_util.flatten_dict(state.get("intermediates", {}), sep="/")
+    flat = {name: values for name, values in flat.items() if name.endswith("/__call__")}
     if not flat:
         raise ValueError(f"no module's path fits {list(patterns)}")
     return {name.removesuffix("/__call__"): values[0] for name, values in flat.items()}

@@ -96,10 +96,10 @@ def test_rendered_plates_among_those_of_files(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"data.styles \[\]: must be among"):
         inputs.make_inputs(config, sharding, jax.random.key(0))
 
-    def make_render(config, rows, sharding):
+    def make_render(config, sharding):
         shapes = {"image": (*config.image_size, 3), "characters": (7,), "has_maps": ()}
         shapes |= dict.fromkeys(("semantic", "position"), config.image_size) | {"weight": ()}
-        return lambda key: {name: jnp.ones((rows, *shape)) for name, shape in shapes.items()}
+        return lambda keys: {name: jnp.ones((len(keys), *shape)) for name, shape in shapes.items()}
 
     monkeypatch.setattr(inputs, "make_render", make_render)  # which would compile for long
     plates = inputs.make_inputs(config, sharding, jax.random.key(0))
@@ -132,13 +132,15 @@ def test_rendered_plates_can_be_looked_at(tmp_path, monkeypatch, capsys):
     """Clean ones beside the same ones as training sees them, with both maps."""
     asked = []
 
-    def make_render(config, rows, sharding):
+    def make_render(config, sharding):
         asked.append(config.data.realism)
-        shade = round(100 * config.data.realism)
+        rows, shade = 32, round(100 * config.data.realism)
         plate = {"image": jnp.full((rows, *config.image_size, 3), shade, jnp.uint8)}
-        plate |= {name: jnp.zeros((rows, *config.image_size)) for name in ("position", "semantic")}
+        plate |= {
+            name: jnp.zeros((rows, *config.image_size), int) for name in ("position", "semantic")
+        }
         plate |= {"characters": jnp.zeros((rows, 7), jnp.int32)}
-        return lambda key: plate | {"has_maps": jnp.ones(rows, bool)}
+        return lambda keys: plate | {"has_maps": jnp.ones(rows, bool)}
 
     monkeypatch.setattr(inputs, "make_render", make_render)  # which would compile for long
     inputs.inspect_run(get_config("synthetic"), tmp_path / "run")

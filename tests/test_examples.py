@@ -14,4 +14,4 @@ def test_surgery(capsys):
     assert covered == still > 0
     assert "graft: the other's ResNet, True" in printed
     off = [float(x) for x in re.findall(r"by (\d+\.\d+)", printed.split("average: ")[1])]
-    assert off and min(off) > 0
+    assert 0 < off[0] < off[1]  # the mean lies between

@@ -14,17 +14,16 @@ from hpa_jax import checkpoint, inputs, readers, train, train_state
 def noise_for_plates():
     """Rendering plates would compile for longer than all the rest."""
 
-    def make_render(config, rows, sharding=None):
-        def render_batch(key):
-            shape = (rows, *config.image_size)
-            keys = jax.random.split(key, 2)
-            characters = (rows, config.num_characters)
+    def make_render(config, sharding):
+        def render(keys):
+            shape = (len(keys), *config.image_size)
+            characters = (len(keys), config.num_characters)
             return {
                 "image": jax.random.randint(keys[0], (*shape, 3), 0, 256, jnp.uint8),
                 "characters": jax.random.randint(keys[1], characters, 0, 24),
             }
 
-        return render_batch
+        return render
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inputs, "make_render", make_render)

@@ -15,6 +15,9 @@ def cross_entropy(logits, label):
     return np.log(np.exp(logits).sum()) - logits[label]
 
 
+ALL = {"semantic": 1.0, "position": 1.0, "character": 1.0}
+
+
 def make(batch=3, characters=2, classes=4, size=(8, 16)):
     output = HPAOutput(
         logits=jnp.asarray(RNG.normal(size=(batch, characters, classes)), jnp.float32),
@@ -84,12 +87,12 @@ def test_plates_without_maps_add_nothing():
     rows = np.array([0, 2])
     known = jax.tree.map(lambda x: x[rows], (output.semantic, batch["semantic"]))
     expected = losses.map_loss(*known, jnp.ones(2, bool))
-    terms = losses.total_loss(output, some, 1.0, 1.0)[1]
+    terms = losses.total_loss(output, some, ALL)[1]
     np.testing.assert_allclose(terms["semantic_loss"], expected, rtol=1e-5)
 
     def map_terms(semantic):
         none = batch | {"has_maps": jnp.zeros(3, bool)}
-        return losses.total_loss(output.replace(semantic=semantic), none, 1.0, 1.0)[0]
+        return losses.total_loss(output.replace(semantic=semantic), none, ALL)[0]
 
     gradient = jax.grad(map_terms)(output.semantic)
     np.testing.assert_array_equal(gradient, 0.0)
@@ -98,7 +101,8 @@ def test_plates_without_maps_add_nothing():
 @pytest.mark.parametrize(("alpha1", "alpha2"), [(1.0, 1.0), (0.5, 2.0), (0.0, 1.0), (0.0, 0.0)])
 def test_total_loss_is_equation_1(alpha1, alpha2):
     output, batch = make()
-    loss, terms = losses.total_loss(output, batch, alpha1, alpha2)
+    given = {"semantic": alpha1, "position": alpha2}
+    loss, terms = losses.total_loss(output, batch, given | {"character": 1.0})
     assert ("semantic_loss" in terms, "position_loss" in terms) == (alpha1 > 0, alpha2 > 0)
     expected = (
         terms["character_loss"]
@@ -106,7 +110,7 @@ def test_total_loss_is_equation_1(alpha1, alpha2):
         + alpha2 * terms.get("position_loss", 0)
     )
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    loss, terms = losses.total_loss(output, batch, alpha1, alpha2, 0.0)
+    loss, terms = losses.total_loss(output, batch, given)
     assert "character_loss" not in terms
     expected = sum(
         alpha * terms.get(name, 0)
@@ -116,10 +120,8 @@ def test_total_loss_is_equation_1(alpha1, alpha2):
 
 
 def test_each_map_is_held_against_its_own_labels():
-    from tests.test_losses import make
-
     output, batch = make()
-    terms = losses.total_loss(output, batch, 1.0, 1.0)[1]
+    terms = losses.total_loss(output, batch, ALL)[1]
     for name in ("semantic", "position"):
         expected = losses.map_loss(getattr(output, name), batch[name], batch["has_maps"])
         np.testing.assert_allclose(terms[f"{name}_loss"], expected, rtol=1e-6)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import hpa_jax
-from hpa_jax import runtime
+from hpa_jax import onnx_model, runtime
+from hpa_jax.models.hpa import HPANet
 from tests.networks import random_variables, smooth_images
 
 
@@ -36,3 +37,22 @@ def test_both_runtimes_agree(options, size):
 def test_wrong_runtimes_are_named():
     with pytest.raises(ValueError, match="runtime 'tpu': must be one of auto, xla, onnx"):
         runtime.make_forward(None, None, (50, 160), "tpu")
+
+
+def test_the_models_are_those_that_are_stated():
+    """If this fails: does onnx_model.py compute what hpa_jax/models now does? Then set STATED."""
+    assert onnx_model.digest() == onnx_model.STATED
+
+
+def test_a_network_that_was_changed_is_read_by_xla(monkeypatch):
+    monkeypatch.setattr(onnx_model, "digest", lambda: "changed")
+    monkeypatch.setattr(runtime, "_on_xla", lambda *arguments: "xla")
+    with pytest.warns(UserWarning, match="hpa_jax/models has changed.*: read by XLA"):
+        assert runtime.make_forward(None, None, (50, 160)) == "xla"
+    with pytest.raises(ValueError, match="runtime 'onnx': hpa_jax/models has changed"):
+        runtime.make_forward(None, None, (50, 160), "onnx")
+
+
+def test_an_unstated_backbone_is_refused():
+    with pytest.raises(ValueError, match="does not state the backbone 'mobilenet'"):
+        onnx_model.build(HPANet(backbone="mobilenet"), {}, (50, 160))

@@ -19,3 +19,20 @@ def test_a_failure_shows_plate_semantic_map_and_attention():
     assert (tiles[1][:, 80:] != image[:, 80:]).any(axis=-1).all()
     assert (tiles[2] == tiles[3]).all()
     assert picture.maps_row(image, reading, "AC").width == 3 * 164
+
+
+def test_maps_lie_where_the_network_looked():
+    """Corner on corner, as the network's features lie on the image (paper, "Overview")."""
+    looked = np.zeros((3, 5))
+    for row, column in ((0, 0), (0, 4), (1, 2), (2, 4)):
+        looked[:] = 0
+        looked[row, column] = 1
+        glow = picture.overlay(np.zeros((51, 161, 3), np.uint8), looked)[..., 0]
+        brightest = np.unravel_index(glow.argmax(), glow.shape)
+        assert brightest == (row * 25, column * 40)
+    classes = np.full((3, 5), 9)
+    classes[1, 2] = 4
+    shown = picture.painted(np.zeros((51, 161, 3), np.uint8), classes, 9).any(axis=-1)
+    rows, columns = np.nonzero(shown)
+    assert abs(rows.mean() - 25) < 0.6 and abs(columns.mean() - 80) < 0.6
+    assert (np.ptp(rows), np.ptp(columns)) == (24, 40)

@@ -242,3 +242,33 @@ def test_the_surest_of_several_readers_is_taken_whichever_comes_first():
     for order in (readers, readers[::-1]):
         (reading,) = recognize.read_with_all(order, [np.zeros((5, 8, 3), np.uint8)])
         assert reading.text == "B"
+
+
+def test_probabilities_of_all_classes(reader, images):
+    everything = reader.probabilities(list(images[:3]))
+    outputs = len(reader.charset) + reader.model.void
+    assert everything.shape == (3, reader.model.num_characters, outputs)
+    np.testing.assert_allclose(everything.sum(axis=-1), 1, rtol=1e-5)
+    for row, reading in zip(everything, reader.read(images[:3]), strict=True):
+        kept = row.argmax(axis=-1) < len(reader.charset)
+        best = row.max(axis=-1)[kept]
+        np.testing.assert_allclose(best, [p for _, p in reading.characters], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"charset": "AB"}, "network.num_classes is 34, but the charset has 2"),
+        ({"charset": "AB", "num_classes": 2}, "num_classes is 2, but the classifier has 34"),
+        ({"num_characters": 5}, "network.num_characters is 5, but the position network has 6"),
+    ],
+)
+def test_metadata_of_another_network_are_refused(reader, change, says):
+    network = {"width": 0.125, "num_characters": 6, "num_classes": 34, "void": reader.model.void}
+    metadata = {"network": network, "charset": reader.charset.characters, "image_size": (50, 160)}
+    network |= {name: value for name, value in change.items() if name != "charset"}
+    metadata |= {name: value for name, value in change.items() if name == "charset"}
+    with pytest.raises(ValueError, match=says):
+        recognize.make_recognizer(reader.variables, metadata)
+    with pytest.raises(ValueError, match="metadata: 'charset' is missing"):
+        recognize.make_recognizer(reader.variables, {"network": network})

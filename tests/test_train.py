@@ -261,13 +261,13 @@ def test_no_key_is_used_twice():
     assert (jax.random.key_data(train_key) != jax.random.key_data(eval_key)).any()
 
 
-def test_evaluation_has_other_plates_in_every_batch():
-    batches = inputs.make_eval_batches(
-        lambda key: {"image": jax.random.uniform(key, (4,))}, jax.random.key(0), 6, 4
-    )
-    first, second = batches()
-    assert not np.isin(first["image"], second["image"]).any()
+def test_evaluation_has_other_plates_in_every_batch_and_the_same_in_other_batches():
+    render = lambda keys: {"image": jax.vmap(jax.random.uniform)(keys)}  # noqa: E731
+    first, second = inputs.make_eval_batches(render, jax.random.key(0), 6, 4)()
+    assert len(np.unique([first["image"], second["image"]])) == 8
     assert second["weight"].tolist() == [1, 1, 0, 0]
+    (other,) = inputs.make_eval_batches(render, jax.random.key(0), 6, 8)()
+    np.testing.assert_array_equal(other["image"], [*first["image"], *second["image"]])
 
 
 def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
@@ -305,6 +305,23 @@ def test_metrics_are_means_over_the_steps(tmp_path):
     assert json.loads(line)["loss"] == 1.5
 
 
+def test_lines_stand_at_the_steps_that_the_config_says(tmp_path):
+    c = quickstart.get_config()
+    c.log_every = 3
+    with contextlib.closing(train.TrainLog(tmp_path, c, 0, lambda count: 0.1)) as log:
+        for step in range(1, 8):
+            log.add(step, {"loss": np.float32(step)})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(3, 2.0), (6, 5.0)]
+
+
+def test_shorter_plates_need_void():
+    c = quickstart.get_config()
+    c.num_characters = 7
+    with pytest.raises(ValueError, match="num_characters 7: '.*' has 6, .*model.void=True"):
+        inputs.make_render(c, None)
+
+
 def test_few_steps_are_under_way_at_once(tmp_path):
     """So that the bar shows what is done, and a stop need not wait for a long queue."""
     waited = []
@@ -337,7 +354,7 @@ def test_plates_are_rendered_as_the_config_says(monkeypatch):
     c = quickstart.get_config()
     wanted = {"fonts": ("gothic",), "weights": (2.0,), "realism": 0.7, "loose": 0.9}
     c.data.update(wanted)
-    inputs.make_render(c, 2, None)
+    inputs.make_render(c, None)
     assert given == wanted | {"image_size": c.image_size}
 
 
@@ -389,7 +406,7 @@ def test_a_step_sees_pixels_from_0_to_1_and_other_plates_each_time():
         return {"image": image, "characters": jnp.zeros((4, 1), jnp.int32)}
 
     tx = optax.sgd(0.0)
-    step = train.make_train_step(Mean(), tx, make_batch, 0.0, 0.0)
+    step = train.make_train_step(Mean(), tx, make_batch, {"character": 1.0})
     params = {"w": jnp.ones(1)}
     state = train_state.TrainState(jnp.int32(0), {"params": params}, tx.init(params))
     seen = []

@@ -250,3 +250,43 @@ def test_soften_divides_the_logits():
         compiled()(v, IMAGES).logits for v in (variables, weights.soften(variables, 2.0))
     )
     np.testing.assert_allclose(after, before / 2, rtol=1e-3, atol=1e-5)
+
+
+def test_soften_refuses_what_gives_no_reader():
+    variables = random_variables(0)
+    for temperature in (0.0, -1.0):
+        with pytest.raises(ValueError, match="must be more than 0"):
+            weights.soften(variables, temperature)
+    with pytest.raises(ValueError, match="give the whole tree"):
+        weights.soften(variables["params"], 2.0)
+
+
+@pytest.mark.parametrize("shares", [[0, 0], [1.0], [np.inf, 1.0]])
+def test_average_refuses_weights_that_give_no_mean(shares):
+    trees = [random_variables(0), random_variables(1)]
+    with pytest.raises(ValueError, match="2 trees and the weights"):
+        weights.average(trees, shares)
+    with pytest.raises(ValueError, match="0 trees"):
+        weights.average([])
+    assert_equal(weights.average(trees, np.array([1.0, 0.0])), trees[0])
+
+
+def test_patterns_are_lists():
+    variables = random_variables(0)
+    model = HPANet(**NETWORK)
+    for call in (
+        lambda: weights.frozen_mask(variables["params"], "backbone"),
+        lambda: weights.frozen_statistics("backbone"),
+        lambda: weights.intermediates(model, variables, IMAGES, "backbone"),
+    ):
+        with pytest.raises(ValueError, match=r"must be a list, \['backbone'\]"):
+            call()
+
+
+def test_graft_says_where_a_path_goes_wrong():
+    variables = random_variables(0)
+    with pytest.raises(ValueError, match="backbone/context': names nothing; backbone has att"):
+        weights.graft(variables, variables, "backbone/context")
+    with pytest.raises(ValueError, match="nope': names nothing; the network has backbone, "):
+        weights.graft(variables, variables, "nope")
+    assert_equal(weights.graft(variables, variables, "backbone/context_path/"), variables)

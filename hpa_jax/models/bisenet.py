@@ -4,6 +4,7 @@ The backbone (spatial and context path) makes the global features that the seman
 position network share; each of the two is a feature fusion module of its own.
 """
 
+import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -50,10 +51,14 @@ class AttentionRefinement(nn.Module):
         return x_BHWC * gate_BC[:, None, None]
 
 
+# Context paths by name: of a width and a dtype, they give the features at 1/16 and 1/32.
+BACKBONES = {name: functools.partial(resnet.ResNet, name) for name in resnet.STAGES}
+
+
 class Backbone(nn.Module):
     """Images B×H×W×3 to `GlobalFeatures`."""
 
-    depth: str
+    backbone: str
     width: float
     dtype: DTypeLike
 
@@ -64,9 +69,8 @@ class Backbone(nn.Module):
             features = layers.scaled(channels, self.width)
             block = ConvBlock(features, dtype=self.dtype, name=f"spatial_path{i}")
             spatial = block(spatial, train)
-        stage3, stage4 = resnet.ResNet(self.depth, self.width, self.dtype, name="context_path")(
-            images_BHWC, train
-        )
+        context_path = BACKBONES[self.backbone](self.width, self.dtype, name="context_path")
+        stage3, stage4 = context_path(images_BHWC, train)
         tail = stage4.mean(axis=(1, 2), keepdims=True)
         stage3 = AttentionRefinement(self.dtype, name="attention_refinement3")(stage3, train)
         stage4 = AttentionRefinement(self.dtype, name="attention_refinement4")(stage4, train)

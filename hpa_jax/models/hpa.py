@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from hpa_jax.models import bisenet, layers, norm, resnet
+from hpa_jax.models import bisenet, layers, norm
 
 
 @flax.struct.dataclass
@@ -166,8 +166,9 @@ class HPANet(nn.Module):
         return separate(features_BHWC, each, train).squeeze(2)
 
     def _check(self, images: jax.Array) -> None:
-        if self.backbone not in resnet.STAGES:
-            raise ValueError(f"backbone {self.backbone!r}: must be one of {list(resnet.STAGES)}")
+        if self.backbone not in bisenet.BACKBONES:
+            known = ", ".join(bisenet.BACKBONES)
+            raise ValueError(f"backbone {self.backbone!r}: must be one of {known}")
         if self.classifier not in ("shared", "separate"):
             raise ValueError(f"classifier {self.classifier!r}: must be 'shared' or 'separate'")
         if not self.attention and self.classifier == "shared":
