@@ -1,8 +1,12 @@
 """Every example runs, and prints what its comments promise."""
 
+import pathlib
 import re
 
+import numpy as np
+
 from examples import surgery
+from hpa_jax import GREECE
 
 
 def test_surgery(capsys):
@@ -15,3 +19,14 @@ def test_surgery(capsys):
     assert "graft: the other's ResNet, True" in printed
     off = [float(x) for x in re.findall(r"by (\d+\.\d+)", printed.split("average: ")[1])]
     assert 0 < off[0] < off[1]  # the mean lies between
+
+
+def test_the_readmes_surgery_gives_a_reader():
+    readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    blocks = [text.partition("```")[0] for text in readme.split("```python")[1:]]
+    (code,) = [block for block in blocks if "weights.adapt" in block]
+    names = {}
+    exec(code, names)
+    assert names["reader"].charset == GREECE
+    (reading,) = names["reader"].read([np.zeros((48, 160, 3), np.uint8)])
+    assert set(reading.text) <= set(GREECE.characters)
