@@ -52,7 +52,11 @@ class Reading:
 
 
 class Recognizer:
-    """Reads plates with a trained network; made by `load_recognizer`."""
+    """Reads plates with a trained network; made by `load_recognizer` or `make_recognizer`.
+
+    Attributes to look at, and not to set (the forward pass is made once): `model`, `variables`,
+    `charset`, `image_size` (height, width).
+    """
 
     def __init__(
         self,
