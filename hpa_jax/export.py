@@ -27,7 +27,7 @@ from hpa_jax import checkpoint, command, readers, recognize, runtime, weights
 from hpa_jax.models.hpa import HPANet
 
 EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # that a format needs
-SUFFIXES = {".stablehlo": "stablehlo", ".onnx": "onnx", ".npz": "npz"}
+FORMATS = ("stablehlo", "onnx", "npz")  # each the suffix of its files
 BATCH = 64  # plates that are compared at once
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a StableHLO file runs on
 Outputs = dict[str, np.ndarray]
@@ -167,8 +167,8 @@ def export(
     """
     if style == "npz" and maps:
         raise ValueError("maps are for stablehlo and onnx: a reader from an .npz gives them anyway")
-    suffix = pathlib.Path(to).suffix
-    if suffix != f".{style}" and (style == "npz" or suffix in SUFFIXES):
+    suffix = _suffix(to)
+    if suffix != style and (style == "npz" or suffix in FORMATS):
         raise ValueError(f"{to}: must end in .{style}, or say --format for another")
     if style != "npz" and about:
         raise ValueError("about is a line in an .npz alone")
@@ -196,10 +196,15 @@ def export(
     pathlib.Path(to).write_bytes(file)
 
 
+def _suffix(path: str | pathlib.Path) -> str:
+    return pathlib.Path(path).suffix.removeprefix(".")
+
+
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
     run = pathlib.Path(_CHECKPOINT.value)
-    style = _FORMAT.value or SUFFIXES.get(pathlib.Path(_TO.value or "").suffix, "stablehlo")
+    suffix = _suffix(_TO.value or "")
+    style = _FORMAT.value or (suffix if suffix in FORMATS else "stablehlo")
     to = pathlib.Path(_TO.value or run / f"reader.{style}")
     options = _TEMPERATURE.value, _ABOUT.value
     try:
@@ -224,7 +229,7 @@ if __name__ == "__main__":
         required=True,
     )
     _FORMAT = flags.DEFINE_enum(
-        "format", None, [*SUFFIXES.values()], "of the file; else as --to ends, or stablehlo"
+        "format", None, FORMATS, "of the file; else as --to ends, or stablehlo"
     )
     _TO = flags.DEFINE_string("to", None, "the new file; else reader.FORMAT in the run")
     _MAPS = flags.DEFINE_bool("maps", False, "stablehlo, onnx: also gives the HPA maps")

@@ -216,12 +216,10 @@ def graft(target: Variables, source: Variables, path: str) -> Variables:
     scion = {name: array for name, array in _flatten(source).items() if _covers(path, name)}
     stock = {name: array for name, array in flat.items() if _covers(path, name)}
     if not stock:
-        known = path.rpartition("/")[0]
+        known = path
         while known and not any(_covers(known, name) for name in flat):
             known = known.rpartition("/")[0]
-        inside = {name.partition("/")[2] for name in flat if not known or _covers(known, name)}
-        start = len(known) + 1 if known else 0
-        names = ", ".join(sorted({name[start:].partition("/")[0] for name in inside}))
+        names = _modules(flat, known)
         raise ValueError(f"path {path!r}: names nothing; {known or 'the network'} has {names}")
     raise_on_mismatch(_shapes(scion), _shapes(stock))
     return _unflatten(flat | scion)
@@ -409,9 +407,12 @@ def _covers(pattern: str, path: str) -> bool:
     return _matches(pattern, path.partition("/")[2])
 
 
-def _modules(flat: Flat) -> str:
-    names = {name.removeprefix("params/").removeprefix("batch_stats/") for name in flat}
-    return ", ".join(sorted({name.split("/")[0] for name in names}))
+def _modules(flat: Flat, below: str = "") -> str:
+    """The names of what lies directly below a path; all arrays may have a collection, or none."""
+    start = f"{below}/" if below else ""
+    paths = {name.removeprefix("params/").removeprefix("batch_stats/") for name in flat}
+    inside = {path.removeprefix(start) for path in paths if path.startswith(start)}
+    return ", ".join(sorted({path.split("/")[0] for path in inside}))
 
 
 def _num_characters(flat: Flat) -> int:

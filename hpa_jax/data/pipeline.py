@@ -253,14 +253,9 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
     read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
     processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
     iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _end_with_the_run))
-    # Copies: arrays in the workers' shared memory that outlive them would be reported as leaks.
-    batches = (batch for batch in map(_copy, iterator))
+    batches = (batch for batch in iterator)
     weakref.finalize(batches, iterator.close)  # ends the workers, also when the program ends
     return batches
-
-
-def _copy(batch: Batch) -> Batch:
-    return {name: np.array(x) for name, x in batch.items()}
 
 
 def _end_with_the_run(worker: int, workers: int) -> None:
