@@ -8,12 +8,13 @@ import sys
 
 import pytest
 
-from benchmarks import data
 from hpa_jax.charset import CHINA
 from hpa_jax.data import records
 from tests.data import trees
 
 pytest.importorskip("torch", reason="benchmarks compare with it: pip install 'hpa_jax[torch]'")
+from benchmarks import data  # noqa: E402
+
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
