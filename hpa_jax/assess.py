@@ -1,23 +1,23 @@
 """How well a reader reads labelled photographs, and what its confidence is worth.
 
-    python -m hpa_jax.assess --checkpoint=READER [--split=dev] [--to=DIR] FOLDER
+    python -m hpa_jax.assess [--checkpoint=READER] [--split=dev] [--to=DIR] FOLDER
     python -m hpa_jax.assess --checkpoint=READER --rendered=1000 --fit_temperature
 
-FOLDER is one that `data/folder.py` reads: a labels.csv, or texts in the file names. Prints the
-whole plates right by set (the folders below FOLDER), the expected calibration error, and from which
-confidence on 99.5 % of the accepted plates are right. With --to, writes `reliability.png` and
-`failures.png`. With --margin=0.2, boxes are first moved outwards by a fifth of their size on each
-side, as a loose detector's. With --rendered, the plates are freshly rendered, in the reader's own
-styles.
+Without --checkpoint, the readers that `recognize` takes read together, as there. FOLDER is one that
+`data/folder.py` reads: a labels.csv, or texts in the file names; what cannot be read is named on
+stderr and left out, and the exit status is 1. Prints the whole plates right by set (the folders
+below FOLDER), the expected calibration error, and from which confidence on 99.5 % of the accepted
+plates are right. With --to, writes `reliability.png` and `failures.png`. With --margin=0.2, boxes
+are first moved outwards by a fifth of their size on each side, as a loose detector's. With
+--rendered, the plates are freshly rendered, in the reader's own styles.
 """
 
 import collections
 import dataclasses
 import io
-import itertools
 import pathlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hpa_jax import command, picture, readers, recognize
 from hpa_jax.charset import Charset
 from hpa_jax.data import crops, folder, images, synthetic
-from hpa_jax.data.plate import Plate
+from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.styles import STYLES
 
 WANTED = 0.995  # share of accepted plates that should be right
@@ -76,14 +76,34 @@ def render_plates(
     return plates
 
 
-def assess(reader: recognize.Recognizer, plates: Iterable[Plate]) -> list[Assessed]:
+def assess(
+    recognizers: Sequence[recognize.Recognizer], plates: Iterable[Plate], on_bad: OnBad = stop
+) -> list[Assessed]:
     """Reads plates cut out of their photographs along their boxes.
 
+    Args:
+      recognizers: one, or several that read together as in `recognize.read_with_all`.
+      plates: the plates.
+      on_bad: hears of each image that cannot be read, and of each box that lies outside it; those
+        are left out.
+
     Raises:
-      DataError: an image cannot be read, or a box lies outside it; it is named.
+      DataError: what `on_bad` raises; unless it is given, the first of these.
     """
-    plates, cut = itertools.tee(plates)
-    return [Assessed(*pair) for pair in zip(plates, reader.read(map(crop, cut)), strict=True)]
+    kept = []
+
+    def cut() -> Iterator[Image.Image]:
+        for plate in plates:
+            try:
+                image = crop(plate)
+            except DataError as error:
+                on_bad(error)
+                continue
+            kept.append(plate)
+            yield image
+
+    readings = list(recognize.read_with_all(recognizers, cut()))
+    return [Assessed(*pair) for pair in zip(kept, readings, strict=True)]
 
 
 def crop(plate: Plate) -> Image.Image:
@@ -202,26 +222,28 @@ def reliability_chart(confidence: np.ndarray, right: np.ndarray) -> Image.Image:
     return chart
 
 
-def failures_sheet(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> Image.Image:
+def failures_sheet(
+    recognizers: Sequence[recognize.Recognizer], assessed: Sequence[Assessed]
+) -> Image.Image:
     """The first wrong plates with each character's map (paper, figure 5)."""
     wrong = [each.plate for each in assessed if not each.right][:PAGE]
-    pixels = [recognize.to_pixels(crop(plate), reader.image_size) for plate in wrong]
-    readings = reader.read(pixels, maps=True)
+    readings = recognize.read_with_all(recognizers, map(crop, wrong), maps=True)
+    pixels = [recognize.to_pixels(crop(plate), recognizers[0].image_size) for plate in wrong]
     rows = zip(pixels, readings, wrong, strict=True)
     return picture.page([picture.maps_row(x, reading, p.text) for x, reading, p in rows])
 
 
-def summary(assessed: Sequence[Assessed], charset: Charset) -> list[str]:
+def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
     """Lines for people: plates right by set, calibration, what can be accepted.
 
     Args:
       assessed: at least one plate.
-      charset: the reader's; plates that it cannot write are counted as wrong, and it is said.
+      known: the readers' characters; plates that have others are counted as wrong, and it is said.
     """
     confidence, right = outcomes(assessed)
     rows = [*counts(assessed).items(), ("together", (right.sum(), len(right)))]
     lines = [f"{name:<16} {good}/{total}  {good / total:.1%}" for name, (good, total) in rows]
-    foreign = [set(each.plate.text) - set(charset.characters) for each in assessed]
+    foreign = [set(each.plate.text) - set(known) for each in assessed]
     if any(foreign):
         characters = "".join(sorted(set().union(*foreign)))
         count = sum(map(bool, foreign))
@@ -239,57 +261,74 @@ def summary(assessed: Sequence[Assessed], charset: Charset) -> list[str]:
 
 
 def save_pictures(
-    reader: recognize.Recognizer, assessed: Sequence[Assessed], to: str | pathlib.Path
+    recognizers: Sequence[recognize.Recognizer], assessed: Sequence[Assessed], to: pathlib.Path
 ) -> list[pathlib.Path]:
     """Writes `reliability.png` and, if plates were misread, `failures.png` to the folder `to`."""
-    to = pathlib.Path(to)
-    to.mkdir(parents=True, exist_ok=True)
     confidence, right = outcomes(assessed)
     pictures = {"reliability.png": reliability_chart(confidence, right)}
     if not right.all():
-        pictures["failures.png"] = failures_sheet(reader, assessed)
+        pictures["failures.png"] = failures_sheet(recognizers, assessed)
     for name, drawn in pictures.items():
         drawn.save(to / name)
     return [to / name for name in pictures]
+
+
+def _plates(argv: Sequence[str], readers_named: Sequence[str], on_bad: OnBad) -> list[Plate]:
+    """What the command line asks to read: rendered plates, or those of a folder."""
+    if _RENDERED.value:
+        metadata = readers.load(readers_named[0])[1]
+        charset, count = Charset(metadata["charset"]), metadata["network"]["num_characters"]
+        return render_plates(metadata["styles"], charset, count, _RENDERED.value, _FONTS.value)
+    plates = labelled = list(folder.read(argv[1], on_bad))
+    if _SPLIT.value:
+        plates = [plate for plate in labelled if plate.split == _SPLIT.value]
+        print(f"{len(plates)} of {len(labelled)} plates are of the split {_SPLIT.value!r}")
+    if not plates:
+        raise ValueError(f"{argv[1]}: has no plates to read")
+    return [loosen(plate, _MARGIN.value) for plate in plates]
 
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
     if len(argv) + bool(_RENDERED.value) != 2:
         raise app.UsageError("name one folder of labelled photographs, or give --rendered=N")
+    names = _CHECKPOINT.value or []
+    if (_RENDERED.value or _FIT.value) and len(names) != 1:
+        raise app.UsageError("--rendered and --fit_temperature are for one --checkpoint=READER")
+    bad = []
+
+    def tell(error: DataError) -> None:
+        bad.append(error)
+        print(f"error: {error}", file=sys.stderr)
+
     try:
-        variables, metadata = readers.load(_CHECKPOINT.value)
-        reader = recognize.make_recognizer(variables, metadata)
-        if _RENDERED.value:
-            plates = render_plates(
-                metadata["styles"],
-                reader.charset,
-                reader.model.num_characters,
-                _RENDERED.value,
-                _FONTS.value,
-            )
-        else:
-            plates = labelled = list(folder.read(argv[1]))
-            if _SPLIT.value:
-                plates = [plate for plate in labelled if plate.split == _SPLIT.value]
-                print(f"{len(plates)} of {len(labelled)} plates are of the split {_SPLIT.value!r}")
-        if not plates:
-            raise ValueError(f"{argv[1]}: has no plates to read")
-        assessed = assess(reader, [loosen(plate, _MARGIN.value) for plate in plates])
-        print(*summary(assessed, reader.charset), sep="\n")
-        if _FIT.value:
-            print(f"best temperature {fit_temperature(reader, assessed):.2f}")
         if _TO.value:
-            print(*save_pictures(reader, assessed, _TO.value), sep="\n")
+            pathlib.Path(_TO.value).mkdir(parents=True, exist_ok=True)
+        recognizers = recognize.load_recognizers(names)
+        assessed = assess(recognizers, _plates(argv, names, tell), tell)
+        if not assessed:
+            raise ValueError(f"{argv[1]}: none of its plates can be read")
+        known = set().union(*(reader.charset.characters for reader in recognizers))
+        print(*summary(assessed, known), sep="\n")
+        if _FIT.value:
+            print(f"best temperature {fit_temperature(recognizers[0], assessed):.2f}")
+        if _TO.value:
+            pictures = save_pictures(recognizers, assessed, pathlib.Path(_TO.value))
+            print(*pictures, sep="\n")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    if bad:
+        print(f"{len(bad)} left out, named above", file=sys.stderr)
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":
-    _CHECKPOINT = flags.DEFINE_string(
-        "checkpoint", None, "a shipped reader's name, a .npz or a run's --workdir", required=True
+    _CHECKPOINT = flags.DEFINE_list(
+        "checkpoint",
+        None,
+        "a shipped reader's name, a .npz or a run's --workdir, or several that read together; each "
+        "country's best shipped one, if not given",
     )
     _SPLIT = flags.DEFINE_string("split", None, "the rows to read; all, if not given")
     _MARGIN = flags.DEFINE_float(

@@ -91,8 +91,7 @@ def run_stablehlo(file: bytes) -> Callable[[np.ndarray], Outputs]:
 
 def run_onnx(file: bytes) -> Callable[[np.ndarray], Outputs]:
     """The exported function, by ONNX Runtime."""
-    import onnxruntime
-
+    onnxruntime = runtime.import_onnx_runtime()
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
@@ -210,7 +209,7 @@ def _main(argv: Sequence[str]) -> int:
     try:
         plates = [image for path in argv[1:] for image in recognize.find_images(path)]
         export(_CHECKPOINT.value, style, to, _MAPS.value, plates, *options)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         hint = f": pip install 'hpa_jax[{EXTRAS[style]}]'" if style in EXTRAS else ""
         print(f"error: {error}{hint}", file=sys.stderr)
         return 2

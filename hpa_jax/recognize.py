@@ -28,7 +28,7 @@ from hpa_jax.data.plate import DataError, OnBad, stop
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.runtime import all_probabilities, make_forward
 
-ImageLike = str | pathlib.Path | Image.Image | np.ndarray
+ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray  # bytes: an encoded image
 _LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
 Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
 
@@ -78,15 +78,15 @@ class Recognizer:
         """Reads images of one plate each, with up to a fifth of its size around it.
 
         Args:
-          plates: paths, PIL images, or uint8 arrays H×W×3 (RGB) or H×W (grey), of any size.
+          plates: one or many paths, encoded images (bytes), PIL images, or uint8 arrays H×W×3
+            (RGB, not OpenCV's BGR) or H×W (grey), of any size.
           maps: also returns each character's HPA map.
           batch_size: images read at once.
 
         Raises:
-          ValueError: a file is missing or is no readable image and is named (`DataError`), or an
-            array is not an image.
+          ValueError: a file is missing or is no readable image and is named (`DataError`), or
+            something else is no image.
         """
-        plates = iter([plates]) if isinstance(plates, ImageLike) else plates
         readings = []
         for reading in self.read_each(plates, maps=maps, batch_size=batch_size):
             if isinstance(reading, ValueError):
@@ -100,11 +100,12 @@ class Recognizer:
         """As `read`, but one after the other, with the error in the place of a wrong image.
 
         Memory is bounded by `batch_size`: images are decoded and resized on all cores while the
-        batch before them is read.
+        batch before them is read. So up to two batches are taken from `plates` before the first
+        reading comes: for a camera that delivers a plate now and then, call `read` with each.
         """
         return read_with_all([self], plates, maps=maps, batch_size=batch_size)
 
-    def probabilities(self, plates: Sequence[ImageLike]) -> np.ndarray:
+    def probabilities(self, plates: Iterable[ImageLike]) -> np.ndarray:
         """All that the network says of each character, for language priors and the like.
 
         Returns:
@@ -114,7 +115,7 @@ class Recognizer:
         Raises:
           ValueError: as `read`.
         """
-        pixels = np.stack([to_pixels(plate, self.image_size) for plate in plates])
+        pixels = np.stack([to_pixels(plate, self.image_size) for plate in _each(plates)])
         return np.asarray(all_probabilities(self.model, self.variables, pixels))
 
     def _read_decoded(
@@ -155,13 +156,18 @@ def read_with_all(
             yield readings[0] if failed else max(readings, key=lambda r: r.confidence)
 
 
+def _each(plates: Iterable[ImageLike] | ImageLike) -> Iterator[ImageLike]:
+    """The images one by one, also where there is only one, and no list of it."""
+    return iter([plates] if isinstance(plates, ImageLike) else plates)
+
+
 def _decode_ahead(
     plates: Iterable[ImageLike], sizes: Iterable[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
     """Batches of images, each at all sizes; the next batch is decoded while one is read."""
     if batch_size < 1:
         raise ValueError(f"batch_size {batch_size}: must be at least 1")
-    plates = iter(plates)
+    plates = _each(plates)
     with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
 
         def start() -> list[concurrent.futures.Future]:
@@ -197,6 +203,19 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
     return make_recognizer(*readers.load(path), runtime)
 
 
+def load_recognizers(paths: Sequence[str] = ()) -> list[Recognizer]:
+    """The readers that commands read with: those at `paths`, or each country's best shipped one.
+
+    Raises:
+      ValueError: no path, and no reader is installed with the package; or as `load_recognizer`.
+      FileNotFoundError: there is no such reader.
+    """
+    paths = paths or readers.shipped_best()
+    if not paths:
+        raise ValueError("no reader is installed with the package: name one with --checkpoint")
+    return [load_recognizer(path) for path in paths]
+
+
 def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "auto") -> Recognizer:
     """The reader of a network that is in memory; arguments as `readers.load` returns them.
 
@@ -226,8 +245,8 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
     """Decodes and resizes one image bilinearly: H×W×3 uint8, RGB.
 
     Raises:
-      ValueError: a file is missing or is no readable image and is named (`DataError`), or an
-        array is not an image.
+      ValueError: a file is missing or is no readable image and is named (`DataError`), or
+        something else is no image.
     """
     if isinstance(image, np.ndarray):
         shaped = image.ndim in (2, 3) and image.shape[2:] in ((), (3,)) and image.size
@@ -236,8 +255,13 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
                 f"array of shape {image.shape} and type {image.dtype}: must be H×W×3 or H×W uint8"
             )
         upright = Image.fromarray(image)
+    elif isinstance(image, str | os.PathLike | bytes):
+        upright = images.open_rgb(image if isinstance(image, bytes) else pathlib.Path(image))
     elif not isinstance(image, Image.Image):
-        upright = images.open_rgb(pathlib.Path(image))
+        raise ValueError(
+            f"{type(image).__name__}: must be a path, an encoded image, a PIL image or an array "
+            "(OpenCV gives None for a file that it cannot read)"
+        )
     height, width = size
     try:
         if isinstance(image, Image.Image):
@@ -281,7 +305,8 @@ def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.
         seen.add(real)
         found += [pathlib.Path(folder, name) for name in files.visible(names, images.SUFFIXES)]
     if not found:
-        on_bad(DataError(path, "is a folder without images"))
+        kinds = " ".join(sorted(images.SUFFIXES))
+        on_bad(DataError(path, f"is a folder without images ({kinds})"))
     return sorted(found)
 
 
@@ -322,21 +347,21 @@ def _main(argv: Sequence[str]) -> int:
     command.set_up()
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # so does Ctrl-C
     if _LIST.value:
         list_shipped()
         return 0
     if len(argv) < 2:
         raise app.UsageError("name at least one image file or folder")
     try:
-        paths = _CHECKPOINT.value or readers.shipped_best()
-        if not paths:
-            raise ValueError("no reader is installed with the package: name one with --checkpoint")
-        recognizers = [load_recognizer(path) for path in paths]
+        recognizers = load_recognizers(_CHECKPOINT.value)
         if _MAPS.value:
             pathlib.Path(_MAPS.value).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if _FORMAT.value != "text":  # which other programs parse: file names may be no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     if _FORMAT.value == "csv":
         _write_row("file", "text", "confidence")
     failed = []

@@ -2,6 +2,8 @@
 
 import functools
 import importlib.util
+import os
+import types
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -37,10 +39,12 @@ def make_forward(
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime {runtime!r}: must be one of {', '.join(RUNTIMES)}")
     automatic = runtime == "auto"
+    installed = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
     if automatic:
-        installed = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
         runtime = "onnx" if installed and jax.default_backend() == "cpu" else "xla"
     if runtime == "onnx":
+        if not installed:
+            raise ModuleNotFoundError("runtime 'onnx': pip install 'hpa_jax[onnx]'")
         from hpa_jax import onnx_model
 
         if onnx_model.digest() != onnx_model.STATED:
@@ -88,11 +92,18 @@ def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forwa
     return forward
 
 
-def _on_onnx_runtime(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forward:
+def import_onnx_runtime() -> types.ModuleType:
+    """ONNX Runtime, told not to report its use to its makers, which it does of itself."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    return onnxruntime
+
+
+def _on_onnx_runtime(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forward:
     from hpa_jax import onnx_model
 
+    onnxruntime = import_onnx_runtime()
     file = onnx_model.build(model, variables, image_size, maps=model.attention)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = machine.cores()

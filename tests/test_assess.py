@@ -1,6 +1,7 @@
 """What a reader's confidence is worth."""
 
 import csv
+import dataclasses
 import types
 
 import jax
@@ -10,9 +11,9 @@ import pytest
 from PIL import Image
 
 from hpa_jax import assess, checkpoint, recognize, weights
-from hpa_jax.charset import TAIWAN, Charset
+from hpa_jax.charset import TAIWAN
 from hpa_jax.data import folder
-from hpa_jax.data.plate import Plate
+from hpa_jax.data.plate import DataError, Plate
 from hpa_jax.models.hpa import HPANet
 from tests.data import trees
 from tests.networks import random_variables, smooth_images
@@ -51,13 +52,13 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             Image.fromarray(scene).save(tmp_path / name)
             rows.writerow([name, texts[i] if i else "AAAAAA", "dev", 20, 10, 100, 35])
-    assessed = assess.assess(reader, folder.read(tmp_path))
+    assessed = assess.assess([reader], folder.read(tmp_path))
     assert assess.counts(assessed) == {"a": (1, 2), "b": (2, 2)}
-    lines = "\n".join(assess.summary(assessed, TAIWAN))
+    lines = "\n".join(assess.summary(assessed, TAIWAN.characters))
     assert "together         3/4  75.0%" in lines and "cannot write" not in lines
-    lines = assess.summary(assessed, Charset("0123456789"))
+    lines = assess.summary(assessed, "0123456789")
     assert any(line.startswith("4 of them have ") for line in lines)
-    pictures = assess.save_pictures(reader, assessed, tmp_path / "to")
+    pictures = assess.save_pictures([reader], assessed, tmp_path)
     assert [picture.name for picture in pictures] == ["reliability.png", "failures.png"]
     assert all(Image.open(picture).width > 80 for picture in pictures)
     with pytest.raises(ValueError, match="2 of 2 plates were read right"):
@@ -65,6 +66,28 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
     fitted = assess.fit_temperature(reader, assessed)
     sharper = recognize.make_recognizer(weights.soften(reader.variables, 0.5), metadata, "xla")
     assert assess.fit_temperature(sharper, assessed) == pytest.approx(2 * fitted, rel=0.05)
+
+
+def test_readers_read_together_and_what_cannot_be_read_is_left_out():
+    size, readings = (25, 80), []
+    model = HPANet(width=0.125, num_characters=4, void=True)
+    metadata = checkpoint.make_metadata(model, TAIWAN, size, ())
+    several = [
+        recognize.make_recognizer(random_variables(model, size, seed), metadata, "xla")
+        for seed in (0, 1)
+    ]
+    sources = [trees.jpeg(seed) for seed in range(3)]
+    plates = [Plate(source, f"{i}", "dev", "A") for i, source in enumerate(sources)]
+    outside = dataclasses.replace(plates[0], name="outside", box=(900, 900, 950, 950))
+    bad = []
+    assessed = assess.assess(several, [plates[0], outside, *plates[1:]], bad.append)
+    assert [each.plate for each in assessed] == plates
+    assert len(bad) == 1 and "outside" in str(bad[0])
+    readings = [reader.read(sources) for reader in several]
+    surest = [max(pair, key=lambda r: r.confidence) for pair in zip(*readings, strict=True)]
+    assert [each.reading.text for each in assessed] == [reading.text for reading in surest]
+    with pytest.raises(DataError, match="outside"):
+        assess.assess(several, [outside])
 
 
 def test_plates_are_loosened_by_a_share_of_their_size():

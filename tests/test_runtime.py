@@ -1,5 +1,7 @@
 """Which runtime reads."""
 
+import os
+
 import jax
 import pytest
 
@@ -26,3 +28,18 @@ def test_onnx_runtime_is_taken_on_a_cpu_where_it_is_installed(
         made = "_on_xla" if name == "xla" else "_on_onnx_runtime"
         monkeypatch.setattr(runtime, made, lambda *arguments, name=name: name)
     assert runtime.make_forward(None, None, (50, 160)) == chosen
+
+
+def test_onnx_runtime_is_told_not_to_report_its_use(monkeypatch):
+    for given, kept in ((None, "1"), ("0", "0")):
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+        if given:
+            monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
+        runtime.import_onnx_runtime()
+        assert os.environ["ORT_DISABLE_TELEMETRY"] == kept
+
+
+def test_a_missing_onnx_runtime_is_explained(monkeypatch):
+    monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'hpa_jax\[onnx\]'"):
+        runtime.make_forward(None, None, (50, 160), "onnx")

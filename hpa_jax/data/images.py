@@ -10,7 +10,8 @@ from hpa_jax.data.plate import DataError
 
 # Named, because Pillow also opens formats that run other programs or read other files.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
+SUFFIXES |= {".tif", ".tiff"}
 RANGES = (1, 255, 1023, 4095, 16383, 65535)  # of grey: a float, or 8 to 16 bits
 MAX_PIXELS = 100_000_000  # a 100-megapixel photograph needs 300 MB; more is an attack or a mistake
 
