@@ -142,8 +142,8 @@ def _main(argv: Sequence[str]) -> None:
 if __name__ == "__main__":
     _BACKBONES = flags.DEFINE_list(
         "backbones",
-        ["resnet18", "resnet101", "small"],
-        f"among {', '.join(networks.NETWORKS)}; small is measured against PyTorch's resnet18",
+        ["resnet18", "resnet101", *networks.WIDTHS],
+        f"among {', '.join(networks.NETWORKS)}; small and half against PyTorch's resnet18",
     )
     _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "16"], "plates read at once")
     _DTYPES = flags.DEFINE_list(

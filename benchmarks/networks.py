@@ -22,8 +22,8 @@ MULTIPLY_ADDS = {
     "resnet50": 3.112e9,
     "resnet101": 3.869e9,
 }
-SMALL = "small"  # the network for edge devices, measured against PyTorch's ResNet-18
-NETWORKS = (*MULTIPLY_ADDS, SMALL)
+WIDTHS = {"small": 0.25, "half": 0.5}  # the shipped readers', against PyTorch's ResNet-18
+NETWORKS = (*MULTIPLY_ADDS, *WIDTHS)
 LAYOUTS = {"": torch.contiguous_format, ", channels-last": torch.channels_last}
 
 
@@ -41,11 +41,11 @@ class Pair(NamedTuple):
 def make_pair(name: str, dtype: str) -> Pair:
     """Builds the networks of a name in `NETWORKS`; ours computes in `dtype`."""
     torch.manual_seed(0)
-    backbone = "resnet18" if name == SMALL else name
+    backbone = "resnet18" if name in WIDTHS else name
     reference = _with_statistics(TorchHPA(backbone))
     flops = 2 * MULTIPLY_ADDS[backbone]
-    if name == SMALL:
-        model, size = HPANet(width=0.25, dtype=dtype), (48, 160)
+    if name in WIDTHS:
+        model, size = HPANet(width=WIDTHS[name], dtype=dtype), (48, 160)
         key = jax.random.key(0, impl="rbg")  # compiles sooner than the default generator
         variables = jax.device_get(jax.jit(model.init)(key, jnp.zeros((1, *size, 3))))
         return Pair(model, variables, size, reference, flops, same=False)

@@ -150,7 +150,10 @@ def _main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     _BACKBONE = flags.DEFINE_enum(
-        "backbone", "resnet18", networks.NETWORKS, "small is measured against PyTorch's resnet18"
+        "backbone",
+        "resnet18",
+        networks.NETWORKS,
+        "small and half are measured against PyTorch's resnet18",
     )
     _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "plates a step", lower_bound=2)
     _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "bfloat16 on a GPU")
