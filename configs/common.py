@@ -26,6 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.fonts = ()  # font files or glyph folders; empty: the fonts that come installed
     c.data.realism = 1.0  # strength of tilt, dirt, light, blur and noise; 0 gives clean plates
     c.data.loose = 0.4  # most that a rendered crop shows around its plate, in shares of its size
+    c.data.tilt = 1.0  # how far rendered plates are turned and sheared; hand-held cameras: more
 
     c.init = ml_collections.ConfigDict()  # what training starts from; all empty: random weights
     c.init.checkpoint = ""  # a run whose reader is trained on, for these plates

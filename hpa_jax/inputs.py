@@ -58,7 +58,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     if config.model.width <= 0:
         raise ValueError(f"model.width {config.model.width}: must be more than 0")
     data = config.data
-    for name in ("workers", "margin", "jitter", "augment", "realism", "loose"):
+    for name in ("workers", "margin", "jitter", "augment", "realism", "loose", "tilt"):
         if data.get(name, 0) < 0:
             raise ValueError(f"data.{name} {data[name]}: must not be negative")
     if data.get("jitter", 0) > 1:
@@ -206,6 +206,7 @@ def make_render(
         image_size=config.image_size,
         realism=config.data.realism,
         loose=config.data.loose,
+        tilt=config.data.tilt,
     )
 
     return lambda keys: jax.vmap(render)(jax.lax.with_sharding_constraint(keys, sharding))

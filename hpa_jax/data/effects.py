@@ -70,7 +70,7 @@ def tone(draws: Draws, image: jax.Array) -> jax.Array:
 
 
 def photograph(draws: Draws, key: jax.Array, image: jax.Array) -> jax.Array:
-    """Focus and motion blur, then a sensor of few pixels with its noise and JPEG's blocks.
+    """Focus and motion blur, a sensor of few pixels with its noise, JPEG's blocks, sharpening.
 
     The lens blurs before the sensor clips at 1, so overexposed light spreads over what is dark.
 
@@ -90,7 +90,9 @@ def photograph(draws: Draws, key: jax.Array, image: jax.Array) -> jax.Array:
     grain = draws.up_to(0.06) * jnp.square(draws.uniform())
     small = jnp.minimum(small, 1) + sensor_noise(key, image.shape[1:], grain, draws.up_to(0.7))
     small = jpeg(small, draws.chance(0.7) * draws.uniform(0, 1.6))
-    return jnp.clip(_resample(small, _enlarge(height, scale[0]), _enlarge(width, scale[1])), 0, 1)
+    sharpness = draws.chance(0.4) * draws.uniform(0, 0.5)
+    rows, columns = enlarge(height, scale[0], sharpness), enlarge(width, scale[1], sharpness)
+    return jnp.clip(_resample(small, rows, columns), 0, 1)
 
 
 def _resample(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
@@ -108,11 +110,18 @@ def _reduce(length: int, scale: jax.Array, blur: jax.Array) -> jax.Array:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _enlarge(length: int, scale: jax.Array) -> jax.Array:
-    """Undoes the reduction of `_reduce`, bilinearly."""
+def enlarge(length: int, scale: jax.Array, sharpness: jax.Array) -> jax.Array:
+    """Undoes the reduction of `_reduce`, bilinearly, and sharpens as cameras do.
+
+    A small pixel takes `sharpness` of each neighbour away and adds as much of itself: halos.
+    """
     pixels = jnp.arange(length)
     place = jnp.clip((pixels + 0.5) * scale - 0.5, 0, jnp.maximum(length * scale - 1, 0))
-    return jnp.maximum(0, 1 - jnp.abs(place[:, None] - pixels))
+    before, here, after = (
+        jnp.maximum(0, 1 - jnp.abs(place[:, None] - pixels + shift)) for shift in (-1, 0, 1)
+    )
+    weights = here + sharpness * (2 * here - before - after)
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def sensor_noise(

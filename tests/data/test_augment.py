@@ -118,3 +118,18 @@ def test_sensor_noise_has_the_asked_deviation_and_independent_colours():
     assert float(noise.mean()) == pytest.approx(0, abs=0.002)
     coloured = effects.sensor_noise(jax.random.key(0), (200, 200), 0.1, 1.0)
     assert float((coloured - noise).std()) > 0.03
+
+
+def test_enlarging_keeps_flat_pictures_and_sharpening_gives_edges_halos():
+    step = np.repeat([0.3, 0.6], 20)
+    for scale in (0.5, 1.0):
+        small = np.full(40, 0.6)  # a small picture repeats its edge
+        small[: round(40 * scale)] = step[:: round(1 / scale)]
+        plain, sharp = (
+            np.asarray(effects.enlarge(40, scale, sharpness)) @ small for sharpness in (0.0, 0.5)
+        )
+        flat = [x for x in range(40) if abs(x - 19.5) > 3 / scale]
+        np.testing.assert_allclose(plain[flat], step[flat], atol=1e-6)
+        np.testing.assert_allclose(sharp[flat], step[flat], atol=1e-6)
+        assert plain.min() >= 0.3 - 1e-6 and plain.max() <= 0.6 + 1e-6
+        assert sharp.min() < 0.2 and sharp.max() > 0.7

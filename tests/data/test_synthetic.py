@@ -217,16 +217,19 @@ def test_clean_plates_have_the_decals_of_their_style():
     assert (red.sum(axis=(1, 2)) > 50).all()
 
 
-def test_loose_crops_show_smaller_plates():
+@pytest.mark.parametrize(
+    ("little", "much"), [({"loose": 0.0}, {"loose": 1.5}), ({"tilt": 0.0}, {"tilt": 1.5})]
+)
+def test_loose_crops_and_tilted_plates_show_smaller_characters(little, much):
     plain = dataclasses.replace(STYLES["taiwan_new"], patterns={"AAA-9999": 1})
     sizes = []
-    for loose in (0.0, 1.5):
-        position = render([plain], count=32, only="position", loose=loose)
+    for options in (little, much):
+        position = render([plain], count=32, only="position", **options)
         sizes.append((position < 7).mean())
     assert sizes[1] < 0.8 * sizes[0]
 
 
-@pytest.mark.parametrize("name", ["realism", "loose"])
+@pytest.mark.parametrize("name", ["realism", "loose", "tilt"])
 def test_options_below_nothing_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} -1: must not be negative"):
         synthetic.make_renderer(TAIWANESE, TAIWAN, 7, **{name: -1})
