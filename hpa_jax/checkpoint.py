@@ -13,7 +13,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from hpa_jax.charset import Charset
@@ -34,6 +36,24 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 1) -> ocp.CheckpointMa
     )
     options = ocp.CheckpointManagerOptions(preservation_policy=policy, best_fn=_accuracy)
     return ocp.CheckpointManager(_directory(workdir), options=options)
+
+
+def latest_step(manager: ocp.CheckpointManager) -> int | None:
+    """The latest checkpoint's step, which all processes of a run must see alike.
+
+    Raises:
+      ValueError: they see different ones.
+    """
+    step = manager.latest_step()
+    if jax.process_count() > 1:
+        try:
+            multihost_utils.assert_equal(np.int32(-1 if step is None else step))
+        except AssertionError as error:
+            raise ValueError(
+                f"{manager.directory}: the first process sees another latest checkpoint than "
+                f"{step}: the workdir must be one folder that all processes share"
+            ) from error
+    return step
 
 
 def _accuracy(metrics: dict[str, float]) -> float:
@@ -215,5 +235,6 @@ def _explained(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
     except Exception as error:
         raise ValueError(
             f"checkpoint {manager.directory}/{step} cannot be restored: it is damaged or "
-            f"incomplete ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+            "incomplete, and removing that folder makes the one before the latest "
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         ) from error

@@ -16,7 +16,8 @@ def set_up() -> None:
     `JAX_COMPILATION_CACHE_DIR` names another; `JAX_ENABLE_COMPILATION_CACHE=false` keeps none.
     """
     # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    # Line by line: a log shows what was said when it was said.
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no code
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import jax
 import ml_collections
 
-from hpa_jax import inputs
+from hpa_jax import inputs, machine
 from hpa_jax.charset import find_charset
 from hpa_jax.data import (
     aolp,
@@ -55,19 +55,22 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
         plates = boxes.add_characters(reader.read(data.root, on_bad=on_bad, **options), styles)
         return plates if found is None else detections.place(plates, found)
 
-    report = prepare.prepare(
-        data.reader,
-        read,
-        data.prepared,
-        rectify=data.rectify,
-        margin=data.margin,
-        charset=find_charset(config.charset),
-        num_characters=config.num_characters,
-        void=config.model.void,
-        checked=records.split_names(data.train) if data.any_text else None,
-        skip_bad=data.skip_bad,
-        expected=getattr(reader, "EXPECTED", {}),
-    )
+    directory = pathlib.Path(data.prepared)
+    directory.mkdir(parents=True, exist_ok=True)
+    with machine.claim(directory):
+        report = prepare.prepare(
+            data.reader,
+            read,
+            directory,
+            rectify=data.rectify,
+            margin=data.margin,
+            charset=find_charset(config.charset),
+            num_characters=config.num_characters,
+            void=config.model.void,
+            checked=records.split_names(data.train) if data.any_text else None,
+            skip_bad=data.skip_bad,
+            expected=getattr(reader, "EXPECTED", {}),
+        )
     print(report)
     print(f"Prepared in {data.prepared}")
 

@@ -79,7 +79,7 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     charset = find_charset(config.charset)
     _tell_of_limits(workdir, reader, charset, config.num_characters)
     key = jax.random.key(config.seed + 1)  # no key of training comes from this one
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     tests = inputs.make_inputs(config, sharding, key).tests
     if not tests:
         print("Nothing tested: this config has no data.test; see python -m hpa_jax.assess --help")

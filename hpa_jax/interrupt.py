@@ -14,13 +14,16 @@ class Interrupted(Exception):
 
 
 @contextlib.contextmanager
-def catch_interrupts() -> Iterator[Callable[[int], bool]]:
+def catch_interrupts(first_step: int = 0) -> Iterator[Callable[[int], bool]]:
     """Yields `interrupted(step)`, true once a stop was asked for; a second Ctrl-C stops at once.
 
     On several processes all of them agree on the step, through JAX's preemption service, which
-    hears SIGTERM alone: there Ctrl-C stops at once.
+    hears SIGTERM alone: there Ctrl-C stops at once. `first_step` is the one that was resumed.
     """
     if jax.process_count() > 1:
+        # The service stops all at the step after the last that it was told: a SIGTERM while the
+        # first step compiles would else mean step 1, which a resumed run never meets.
+        multihost_utils.reached_preemption_sync_point(first_step)
         yield multihost_utils.reached_preemption_sync_point
         return
     received = []
@@ -29,7 +32,8 @@ def catch_interrupts() -> Iterator[Callable[[int], bool]]:
         received.append(number)
         # Not print: a handler may come in the middle of one.
         os.write(2, b"\nstopping after this step, saved; Ctrl-C again stops at once, unsaved\n")
-        signal.signal(number, previous[number])
+        if number == signal.SIGINT:  # clusters send SIGTERM twice and mean one
+            signal.signal(number, previous[number])
 
     previous = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
     try:

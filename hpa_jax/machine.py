@@ -1,7 +1,11 @@
 """The machine that runs this process."""
 
+import contextlib
 import functools
+import math
 import os
+import pathlib
+from collections.abc import Iterator
 
 import jax
 
@@ -11,13 +15,42 @@ CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "",
     "xla_disable_hlo_passes": "cse_barrier_expander",
 }
+CPU_QUOTA = pathlib.Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds a period
 
 
 def cores() -> int:
     """How many cores this process may use: those it was allotted, not all that are there."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        allotted = len(os.sched_getaffinity(0))
+    else:
+        allotted = os.cpu_count() or 1
+    try:
+        quota, period = map(int, CPU_QUOTA.read_text().split())
+    except (OSError, ValueError):  # no container, or one without a quota ("max")
+        return allotted
+    return min(allotted, math.ceil(quota / period))
+
+
+@contextlib.contextmanager
+def claim(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes that claim the same folder out of it, on any host that shares it.
+
+    Raises:
+      ValueError: one has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{folder}: another run is at work in it: give another one") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 @functools.cache

@@ -29,7 +29,10 @@ def main(argv: Sequence[str]) -> int:
     command.set_up()
     try:
         if "://" in (_WORKDIR.value or ""):
-            raise ValueError(f"workdir {_WORKDIR.value}: must be a folder; mount a bucket as one")
+            raise ValueError(
+                f"workdir {_WORKDIR.value}: must be a folder; mount a bucket as "
+                "one (gcsfuse: with --rename-dir-limit=10000)"
+            )
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
         print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)

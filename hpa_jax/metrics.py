@@ -1,6 +1,7 @@
 """The paper's metric, the whole plate right or wrong, and its record on disk."""
 
 import json
+import math
 import pathlib
 
 import jax
@@ -31,13 +32,18 @@ def plates_right(logits: jax.Array, characters: jax.Array, void: int) -> jax.Arr
 
 
 class MetricWriter:
-    """Writes scalars to `metrics.jsonl` and to TensorBoard, in process 0 only."""
+    """Writes scalars to `metrics.jsonl` and to TensorBoard, in process 0 only.
 
-    def __init__(self, workdir: pathlib.Path) -> None:
+    What an earlier run wrote of steps after `first_step`, which are run again, is dropped.
+    """
+
+    def __init__(self, workdir: pathlib.Path, first_step: int = 0) -> None:
         self._active = jax.process_index() == 0
         if self._active:
-            self._file = (workdir / "metrics.jsonl").open("a", encoding="utf-8")
-            self._board = SummaryWriter(str(workdir / "tensorboard"))
+            path = workdir / "metrics.jsonl"
+            _drop_after(path, first_step)
+            self._file = path.open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Appends one line, `{"step": …, name: value, …}`, and flushes it."""
@@ -52,3 +58,17 @@ class MetricWriter:
         if self._active:
             self._file.close()
             self._board.close()
+
+
+def _drop_after(path: pathlib.Path, step: int) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if _step(line) <= step]
+    if kept != lines:
+        path.write_text("".join(kept), encoding="utf-8")
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except ValueError:  # cut off by whatever ended the run
+        return math.inf

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def train_and_evaluate(
     # --- State: 1. this run's latest checkpoint, 2. what config.init names, 3. random weights.
     manager = checkpoint.open_manager(workdir, config.keep_checkpoints)
     metadata = checkpoint.make_metadata(model, charset, config.image_size, config.data.styles)
-    fresh = manager.latest_step() is None
+    fresh = checkpoint.latest_step(manager) is None
     start = None
     if fresh and config.init.checkpoint:
         start = load_start(config.init.checkpoint, metadata)  # refused before anything compiles
@@ -91,22 +92,25 @@ def train_and_evaluate(
     )
     eval_step = make_eval_step(model)
     feed = plates.feed(first_step)
-    if jax.process_index() == 0:  # only now: a refused command leaves a run as it was
-        (workdir / "config.json").write_text(config.to_json_best_effort(indent=2), encoding="utf-8")
 
     # --- Loop: step, log, evaluate, save, in this order.
-    log = TrainLog(workdir, config, first_step, schedule)
+    first_process = jax.process_index() == 0
     # Closing the manager waits for the last save, whatever ends the loop.
     with (
+        machine.claim(workdir) if first_process else contextlib.nullcontext(),
         contextlib.closing(manager),
-        contextlib.closing(log),
-        catch_interrupts() as interrupted,
+        contextlib.closing(TrainLog(workdir, config, first_step, schedule)) as log,
+        catch_interrupts(first_step) as interrupted,
     ):
+        if first_process:  # only now: a refused command leaves a run as it was
+            saved_config = config.to_json_best_effort(indent=2)
+            (workdir / "config.json").write_text(saved_config, encoding="utf-8")
         for step in range(first_step + 1, config.num_steps + 1):
             fed = next(feed)
             with jax.transfer_guard("disallow"):
                 state, metrics = train_step(state, train_key, fed)
             log.add(step, metrics)
+            manager.check_for_errors()  # of a save in the background
             stop = interrupted(step) and step < config.num_steps
             if stop or step % config.eval_every == 0 or step == config.num_steps:
                 log.flush()  # before a broken state can be saved over a good one
@@ -153,7 +157,7 @@ class TrainLog:
     ) -> None:
         self._every, self._batch_size = config.log_every, config.batch_size
         self._schedule = schedule
-        self._writer = MetricWriter(workdir)
+        self._writer = MetricWriter(workdir, first_step)
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._progress = tqdm(
             total=config.num_steps * config.batch_size,
@@ -163,6 +167,7 @@ class TrainLog:
             unit_scale=True,
             disable=jax.process_index() != 0,
             dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 60,  # log files hold every state of it
             smoothing=0.05,  # steps are queued in bursts
         )
 
@@ -189,7 +194,7 @@ class TrainLog:
             step, scalars = self._pending[-1][0], self.check_finite()
             rate = float(self._schedule(step - 1))  # Optax counts the steps before
             self._writer.write(step, scalars | {"learning_rate": rate})
-            self._progress.set_postfix(loss=f"{scalars['loss']:.3f}")
+            self._progress.set_postfix(loss=f"{scalars['loss']:.3f}", refresh=False)
             self._pending = []
 
     def check_finite(self) -> dict[str, float]:

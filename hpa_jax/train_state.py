@@ -74,9 +74,11 @@ def resume(manager: Any, state: TrainState, metadata: dict[str, Any]) -> TrainSt
     try:
         readable, saved = checkpoint.restore(manager, step, state.readable, resumable(state))
     except (ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{manager.directory} was trained with another optimizer, freeze or ema: give these "
-            "as they were, or another --workdir and this run as --config.init.checkpoint"
+            "as they were, or another --workdir and this run as --config.init.checkpoint; or "
+            f"{step} is damaged: remove it to go on from the one before ({reason})"
         ) from error
     step = jax.device_put(np.int32(step), state.step.sharding)
     if state.averaged is None:

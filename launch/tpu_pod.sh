@@ -2,6 +2,8 @@
 # Every worker of a Cloud TPU slice (with Python 3.11 or newer), at this clone's last commit, which
 # must be pushed. The workdir, and --config.data.prepared, which is made once and on one machine
 # (--mode=prepare), must be absolute paths that all workers see.
+# Each worker writes to hpa_jax/hpa.log and goes on when this connection ends. When a slice was
+# preempted, make it again and repeat the command.
 # usage: launch/tpu_pod.sh NAME ZONE configs/synthetic.py WORKDIR [--config.batch_size=512 …]
 #        DRY_RUN=1 launch/tpu_pod.sh …   prints the commands instead
 set -euo pipefail
@@ -23,4 +25,4 @@ test -d .venv || python3 -m venv .venv
 .venv/bin/pip install --quiet -e '.[tpu,tfds]'"
 everywhere "cd hpa_jax && .venv/bin/python -m hpa_jax.main --distributed$(
   printf ' %q' "--config=$config" "--workdir=$workdir" "${@:5}"
-)"
+) >hpa.log 2>&1 </dev/null"

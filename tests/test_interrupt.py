@@ -2,6 +2,7 @@
 
 import signal
 
+import jax
 import pytest
 
 from hpa_jax import interrupt
@@ -21,3 +22,22 @@ def test_a_second_ctrl_c_stops_at_once_and_the_handlers_come_back():
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_sigterm_may_come_twice():
+    with interrupt.catch_interrupts() as interrupted:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupted(1)
+
+
+def test_the_preemption_service_hears_of_the_step_that_was_resumed(monkeypatch):
+    heard = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        interrupt.multihost_utils, "reached_preemption_sync_point", lambda step: heard.append(step)
+    )
+    with interrupt.catch_interrupts(5000) as interrupted:
+        assert heard == [5000]
+        interrupted(5001)
+    assert heard == [5000, 5001]

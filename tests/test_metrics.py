@@ -26,7 +26,7 @@ def test_voids_are_discarded_before_comparing():
 
 def test_writer_appends_lines(tmp_path):
     for step in (1, 2):
-        writer = metrics.MetricWriter(tmp_path)
+        writer = metrics.MetricWriter(tmp_path, first_step=step - 1)
         writer.write(step, {"loss": 0.5 / step})
         writer.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -35,3 +35,21 @@ def test_writer_appends_lines(tmp_path):
         {"step": 2, "loss": 0.25},
     ]
     assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_steps_that_are_run_again_stand_once(tmp_path):
+    writer = metrics.MetricWriter(tmp_path)
+    for step in (10, 20, 30):
+        writer.write(step, {"loss": 1.0})
+    writer.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "lo')  # the run was killed here
+    writer = metrics.MetricWriter(tmp_path, first_step=20)
+    writer.write(30, {"loss": 2.0})
+    writer.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [
+        {"step": 10, "loss": 1.0},
+        {"step": 20, "loss": 1.0},
+        {"step": 30, "loss": 2.0},
+    ]

@@ -352,7 +352,7 @@ def test_plates_are_rendered_as_the_config_says(monkeypatch):
         inputs.synthetic, "make_renderer", lambda *_, **kwargs: given.update(kwargs)
     )
     c = quickstart.get_config()
-    wanted = {"fonts": ("gothic",), "weights": (2.0,), "realism": 0.7, "loose": 0.9}
+    wanted = {"fonts": ("gothic",), "weights": (2.0,), "realism": 0.7, "loose": 0.9, "tilt": 1.3}
     c.data.update(wanted)
     inputs.make_render(c, None)
     assert given == wanted | {"image_size": c.image_size}
