@@ -235,6 +235,6 @@ def _explained(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
     except Exception as error:
         raise ValueError(
             f"checkpoint {manager.directory}/{step} cannot be restored: it is damaged or "
-            "incomplete, and removing that folder makes the one before the latest "
-            f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+            f"incomplete ({type(error).__name__}: {str(error).partition(chr(10))[0]}); without "
+            "that folder the one before is the latest"
         ) from error

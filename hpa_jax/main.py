@@ -30,8 +30,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if "://" in (_WORKDIR.value or ""):
             raise ValueError(
-                f"workdir {_WORKDIR.value}: must be a folder; mount a bucket as "
-                "one (gcsfuse: with --rename-dir-limit=10000)"
+                f"workdir {_WORKDIR.value}: must be a folder; mount a bucket as one (gcsfuse: with "
+                "--rename-dir-limit=10000)"
             )
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
