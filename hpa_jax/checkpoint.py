@@ -13,11 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from hpa_jax import machine
 from hpa_jax.charset import Charset
 from hpa_jax.models.hpa import HPANet
 
@@ -45,14 +44,11 @@ def latest_step(manager: ocp.CheckpointManager) -> int | None:
       ValueError: they see different ones.
     """
     step = manager.latest_step()
-    if jax.process_count() > 1:
-        try:
-            multihost_utils.assert_equal(np.int32(-1 if step is None else step))
-        except AssertionError as error:
-            raise ValueError(
-                f"{manager.directory}: the first process sees another latest checkpoint than "
-                f"{step}: the workdir must be one folder that all processes share"
-            ) from error
+    machine.agree(
+        -1 if step is None else step,
+        f"{manager.directory}: the first process sees another latest checkpoint than {step}: the "
+        "workdir must be one folder that all processes share",
+    )
     return step
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import zlib
 from collections.abc import Callable, Iterator
 
 import jax
@@ -117,6 +118,12 @@ def train_batches(
     """
     if not config.data.train:
         raise ValueError("this config only tests, and data.train is empty: --mode=evaluate")
+    report = pathlib.Path(config.data.prepared, records.REPORT)
+    machine.agree(
+        zlib.crc32(report.read_bytes()) >> 1 if report.exists() else 0,
+        f"data.prepared {config.data.prepared}: the first process has another set there: prepare "
+        "once, in a folder that all processes share, or copy it to each",
+    )
     _tell_of_missing_maps(config)
     return pipeline.train_batches(
         config.data.prepared,

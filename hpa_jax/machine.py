@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 
 # On a CPU: XLA's older convolutions, for its YNNPACK ones take three times as long for the
 # gradients of kernels; and barriers, which `layers.materialised` sets, kept (benchmarks/README.md).
@@ -51,6 +52,21 @@ def claim(folder: pathlib.Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
+
+
+def agree(value: int, problem: str) -> None:
+    """Compares a number of up to 31 bits over all processes, which wait for each other here.
+
+    Raises:
+      ValueError: `problem`; the first process has another number than this one.
+    """
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils  # half a second, which readers do not wait
+
+        try:
+            multihost_utils.assert_equal(np.int32(value))
+        except AssertionError as error:
+            raise ValueError(problem) from error
 
 
 @functools.cache

@@ -2,7 +2,9 @@
 
 import os
 
+import jax
 import pytest
+from jax.experimental import multihost_utils
 
 from hpa_jax import machine
 
@@ -24,3 +26,14 @@ def test_a_folder_is_claimed_by_one_at_a_time(tmp_path):
         machine.claim(tmp_path).__enter__()
     with machine.claim(tmp_path):
         pass
+
+
+def test_processes_that_differ_are_told(monkeypatch):
+    def differ(value):
+        raise AssertionError
+
+    machine.agree(1, "they differ")
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "assert_equal", differ)
+    with pytest.raises(ValueError, match="they differ"):
+        machine.agree(1, "they differ")
