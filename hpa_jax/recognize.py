@@ -318,11 +318,11 @@ def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
             "confidence": round(reading.confidence, 4),
             "characters": [[c, round(p, 4)] for c, p in reading.characters],
         }
-        print(json.dumps(record, ensure_ascii=False), flush=True)
+        print(json.dumps(record, ensure_ascii=False))
     elif style == "csv":
         _write_row(file, reading.text, f"{reading.confidence:.4f}")
     else:
-        print(f"{file}\t{reading.text}\t{reading.confidence:.4f}", flush=True)
+        print(f"{file}\t{reading.text}\t{reading.confidence:.4f}")
 
 
 def _write_row(*fields: object) -> None:

@@ -49,6 +49,7 @@ def train_and_evaluate(
         raise ValueError(f"workdir {workdir}: is a file, must be a folder")
     workdir.mkdir(parents=True, exist_ok=True)
     inputs.check(config)
+    first_process = jax.process_index() == 0
     if config.batch_size % jax.device_count():
         raise ValueError(
             f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
@@ -75,12 +76,12 @@ def train_and_evaluate(
         start = load_start(config.init.checkpoint, metadata)  # refused before anything compiles
     init = make_init(model, tx, config.image_size, bool(config.ema))
     state = jax.jit(init, out_shardings=replicated)(init_key)
-    if jax.process_index() == 0:
+    if first_process:
         count = sum(x.size for x in jax.tree.leaves(state.variables["params"]))
         print(f"{config.model.backbone}: {count:,} parameters")
     if not fresh:
         state = resume(manager, state, metadata)
-        if jax.process_index() == 0:
+        if first_process:
             print(f"resumed at step {state.step} of {config.num_steps}")
     elif start or config.init.backbone:
         state = start_from(state, start, config.init.backbone, metadata)
@@ -94,7 +95,6 @@ def train_and_evaluate(
     feed = plates.feed(first_step)
 
     # --- Loop: step, log, evaluate, save, in this order.
-    first_process = jax.process_index() == 0
     # Closing the manager waits for the last save, whatever ends the loop.
     with (
         machine.claim(workdir) if first_process else contextlib.nullcontext(),

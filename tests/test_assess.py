@@ -69,7 +69,7 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
 
 
 def test_readers_read_together_and_what_cannot_be_read_is_left_out():
-    size, readings = (25, 80), []
+    size = (25, 80)
     model = HPANet(width=0.125, num_characters=4, void=True)
     metadata = checkpoint.make_metadata(model, TAIWAN, size, ())
     several = [
