@@ -27,6 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.realism = 1.0  # strength of tilt, dirt, light, blur and noise; 0 gives clean plates
     c.data.loose = 0.4  # most that a rendered crop shows around its plate, in shares of its size
     c.data.tilt = 1.0  # how far rendered plates are turned and sheared; hand-held cameras: more
+    c.data.cut = 0.0  # share of training plates that lack up to a quarter at one side
 
     c.init = ml_collections.ConfigDict()  # what training starts from; all empty: random weights
     c.init.checkpoint = ""  # a run whose reader is trained on, for these plates

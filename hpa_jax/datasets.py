@@ -103,8 +103,14 @@ def augment_batch(
     """What training does to a batch from files, on the device: a jitted (key, batch) -> batch."""
     if not config.data.augment:
         return lambda key, batch: batch
-    num_classes, strength = len(find_charset(config.charset)), config.data.augment
-    return jax.jit(functools.partial(augment.augment, num_classes=num_classes, strength=strength))
+    return jax.jit(
+        functools.partial(
+            augment.augment,
+            num_classes=len(find_charset(config.charset)),
+            strength=config.data.augment,
+            cut=config.data.cut,
+        )
+    )
 
 
 def train_batches(

@@ -58,11 +58,12 @@ def check(config: ml_collections.ConfigDict) -> None:
     if config.model.width <= 0:
         raise ValueError(f"model.width {config.model.width}: must be more than 0")
     data = config.data
-    for name in ("workers", "margin", "jitter", "augment", "realism", "loose", "tilt"):
+    for name in ("workers", "margin", "augment", "realism", "loose", "tilt"):
         if data.get(name, 0) < 0:
             raise ValueError(f"data.{name} {data[name]}: must not be negative")
-    if data.get("jitter", 0) > 1:
-        raise ValueError(f"data.jitter {data.jitter}: is a share of the plate's size, at most 1")
+    for name in ("jitter", "cut"):
+        if not 0 <= data.get(name, 0) <= 1:
+            raise ValueError(f"data.{name} {data[name]}: is a share, from 0 to 1")
 
 
 def make_inputs(
@@ -74,8 +75,8 @@ def make_inputs(
       ValueError: a field is wrong; it is named.
     """
     if not config.data.get("prepared"):
-        render = make_render(config, sharding)
-        test = make_eval_batches(render, eval_key, config.eval_size, config.batch_size)
+        render, whole = (make_render(config, sharding, testing=t) for t in (False, True))
+        test = make_eval_batches(whole, eval_key, config.eval_size, config.batch_size)
         return Inputs(
             lambda key, fed: render(jax.random.split(key, config.batch_size)),
             lambda step: itertools.repeat({}),
@@ -172,13 +173,14 @@ def rendered_sheet(config: ml_collections.ConfigDict, rows: int = 32) -> Image.I
 
 
 def make_render(
-    config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding
+    config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding, *, testing: bool = False
 ) -> Callable[[jax.Array], Batch]:
     """A pure function from random keys, one a plate, to rendered plates in the README's layout.
 
     Args:
       config: its `data`, `model.void`, `image_size`, `charset` and `num_characters` are read.
       sharding: of the batch.
+      testing: whole plates, whatever `data.cut` is.
 
     Raises:
       ValueError: a field is wrong; it is named.
@@ -207,6 +209,7 @@ def make_render(
         realism=config.data.realism,
         loose=config.data.loose,
         tilt=config.data.tilt,
+        cut=0.0 if testing else config.data.cut,
     )
 
     return lambda keys: jax.vmap(render)(jax.lax.with_sharding_constraint(keys, sharding))

@@ -49,11 +49,17 @@ def train_and_evaluate(
         raise ValueError(f"workdir {workdir}: is a file, must be a folder")
     workdir.mkdir(parents=True, exist_ok=True)
     inputs.check(config)
-    first_process = jax.process_index() == 0
     if config.batch_size % jax.device_count():
         raise ValueError(
             f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
         )
+    with machine.claim(workdir) if jax.process_index() == 0 else contextlib.nullcontext():
+        return _train(config, workdir)
+
+
+def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
+    """The run itself, in a folder that no other run is at work in."""
+    first_process = jax.process_index() == 0
 
     # --- Devices: one data axis; parameters on all, rows of a batch split over them.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
@@ -97,7 +103,6 @@ def train_and_evaluate(
     # --- Loop: step, log, evaluate, save, in this order.
     # Closing the manager waits for the last save, whatever ends the loop.
     with (
-        machine.claim(workdir) if first_process else contextlib.nullcontext(),
         contextlib.closing(manager),
         contextlib.closing(TrainLog(workdir, config, first_step, schedule)) as log,
         catch_interrupts(first_step) as interrupted,

@@ -155,7 +155,8 @@ def test_rendered_plates_can_be_looked_at(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("workers", -1), ("margin", -0.3), ("jitter", 3.0), ("loose", -1.0)]
+    ("field", "value"),
+    [("workers", -1), ("margin", -0.3), ("jitter", 3.0), ("loose", -1.0), ("cut", 1.5)],
 )
 def test_wrong_numbers_are_explained(field, value):
     config = get_config("files")

@@ -353,9 +353,19 @@ def test_plates_are_rendered_as_the_config_says(monkeypatch):
     )
     c = quickstart.get_config()
     wanted = {"fonts": ("gothic",), "weights": (2.0,), "realism": 0.7, "loose": 0.9, "tilt": 1.3}
+    wanted |= {"cut": 0.1}
     c.data.update(wanted)
     inputs.make_render(c, None)
     assert given == wanted | {"image_size": c.image_size}
+
+
+def test_tests_show_whole_plates_also_where_training_cuts_them(monkeypatch):
+    cuts = []
+    monkeypatch.setattr(inputs.synthetic, "make_renderer", lambda *_, cut, **__: cuts.append(cut))
+    c = quickstart.get_config()
+    c.data.cut = 0.3
+    inputs.make_inputs(c, jax.sharding.SingleDeviceSharding(jax.devices()[0]), jax.random.key(0))
+    assert cuts == [0.3, 0.0]
 
 
 def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkeypatch, capsys):

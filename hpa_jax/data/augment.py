@@ -15,7 +15,11 @@ EFFECTS = 0.6
 
 
 def augment(
-    key: jax.Array, batch: dict[str, jax.Array], num_classes: int, strength: float = 1.0
+    key: jax.Array,
+    batch: dict[str, jax.Array],
+    num_classes: int,
+    strength: float = 1.0,
+    cut: float = 0.0,
 ) -> dict[str, jax.Array]:
     """Augments a batch; pure, may be jitted.
 
@@ -25,6 +29,7 @@ def augment(
         uint8, `characters` (B, Cp) and the rest, which is returned as it is.
       num_classes: the semantic map's background, which is also the void class.
       strength: scales every effect; 0 changes nothing but rounding.
+      cut: share of plates, times strength, that lack up to a quarter at one side.
 
     Returns:
       The batch with new `image`, `semantic` and `position`. Maps that are all background (rows
@@ -37,7 +42,9 @@ def augment(
         draws = Draws(parameters, 256, strength)
         height, width = semantic.shape
         aspect = width / height
-        homography = warp.random_view(draws, aspect / 2, 0.5, tilt=0.35, loose=0.12, tight=0.0144)
+        homography = warp.random_view(
+            draws, aspect / 2, 0.5, tilt=0.35, loose=0.12, tight=0.0144, cut=cut
+        )
         x, y = warp.transform(homography, *warp.pixel_grid((height, width)))
         x, y = x / aspect + 0.5, y + 0.5
 

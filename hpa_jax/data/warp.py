@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from hpa_jax.data.draws import Draws
 
+MOST_CUT = 0.25  # two characters of eight
+
 
 def rotation(yaw: jax.Array, pitch: jax.Array, roll: jax.Array) -> jax.Array:
     """The 3×3 rotation that turns about the vertical, the horizontal and the viewing axis."""
@@ -78,18 +80,23 @@ def random_view(
     tilt: float,
     loose: float,
     tight: float,
+    cut: float = 0.0,
 ) -> jax.Array:
     """A random `view`: `tilt` scales the angles.
 
     Margins reach outwards up to `loose`, inwards up to `tight` shares of the bounding box.
-    Wide ones are rare: half are under `loose` / 30, nine tenths under `loose` / 4.
+    Wide ones are rare: half are under `loose` / 30, nine tenths under `loose` / 4. Of `cut` of all
+    views one side lacks up to `MOST_CUT` of the bounding box.
     """
     angles = draws.spread(tilt, (3,)) * jnp.array([0.6, 0.5, 0.4])
     shear = draws.spread(0.35 * tilt)
     distance = draws.uniform(3.0, 9.0)
     outwards = draws.up_to(1.0) * jnp.square(draws.uniform()) * draws.uniform(0, loose, (4,))
-    inwards = draws.up_to(tight, (4,))
-    return view(half_width, half_height, angles, shear, distance, outwards - inwards)
+    margins = outwards - draws.up_to(tight, (4,))
+    if cut:
+        chosen = draws.chance(cut) * jax.nn.one_hot(draws.index(4), 4)
+        margins -= chosen * (margins + draws.uniform(0, MOST_CUT))
+    return view(half_width, half_height, angles, shear, distance, margins)
 
 
 def pixel_grid(image_size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:

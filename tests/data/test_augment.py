@@ -46,6 +46,18 @@ def test_picture_and_maps_move_by_one_homography(monkeypatch):
     assert (np.abs(shifted - 40 * moved["position"].astype(int)) < 10).mean() < within.mean() - 0.1
 
 
+def test_of_some_plates_a_side_is_cut_off():
+    batch = striped_batch(64)
+    for cut, least, most in ((0.0, 0, 0), (0.3, 2, 15), (1.0, 16, 64)):
+        position = jax.device_get(
+            jax.jit(lambda b, cut=cut: augment(jax.random.key(0), b, CLASSES, cut=cut)["position"])(
+                batch
+            )
+        )
+        reached = (position[:, :, [0, -1]] < POSITIONS).any(axis=(1, 2))  # by a character
+        assert least <= reached.sum() <= most
+
+
 def test_rows_without_maps_keep_background_and_the_rest_is_untouched():
     batch = striped_batch(2)
     batch["semantic"][1], batch["position"][1] = CLASSES, POSITIONS

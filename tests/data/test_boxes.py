@@ -19,7 +19,7 @@ def render_seen_from(style, count, monkeypatch):
     """Renders plates, their writing loose as always, from one known, slanted view."""
     num_characters = 8
 
-    def view(draws, half_width, half_height, tilt, loose, tight):
+    def view(draws, half_width, half_height, tilt, loose, tight, cut):
         angles = jnp.array([0.35, 0.2, 0.1])
         return warp.view(half_width, half_height, angles, 0.1, 4.0, jnp.full(4, 0.1))
 
@@ -27,7 +27,7 @@ def render_seen_from(style, count, monkeypatch):
     render = synthetic.make_renderer([style], TAIWAN, num_characters, image_size=SIZE)
     plates = jax.jit(jax.vmap(render))(jax.random.split(jax.random.key(0), count))
     half_width = style.size[0] / style.size[1] / 2
-    to_picture = np.linalg.inv(np.asarray(view(None, half_width, 0.5, 1.0, 0.0, 0.0)))
+    to_picture = np.linalg.inv(np.asarray(view(None, half_width, 0.5, 1.0, 0.0, 0.0, 0.0)))
     plane = np.array(box_corners((-half_width, -0.5, half_width, 0.5)))
     seen = boxes.crops.transform(to_picture, plane) * SIZE[::-1]
     return jax.device_get(plates), tuple(map(tuple, seen.tolist()))

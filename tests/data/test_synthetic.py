@@ -201,6 +201,7 @@ def test_weights_choose_the_styles():
         (["greece"], TAIWAN, 7, {}, "'greece'.*'IO' are not in the charset"),
         ([], TAIWAN, 7, {}, "at least one"),
         (["greece"], GREECE, 7, {"weights": [1, 2]}, "weights: 1 numbers"),
+        (["greece"], GREECE, 7, {"cut": 1.5}, "cut 1.5: is a share, from 0 to 1"),
         (["greece"], Charset(DIGITS + LETTERS + "IO皖"), 7, {}, "皖"),
     ],
 )
@@ -227,6 +228,14 @@ def test_loose_crops_and_tilted_plates_show_smaller_characters(little, much):
         position = render([plain], count=32, only="position", **options)
         sizes.append((position < 7).mean())
     assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_cut_plates_keep_the_text_that_they_no_longer_show():
+    plain = dataclasses.replace(STYLES["taiwan_new"], patterns={"AAA-9999": 1})
+    whole, cut = (render([plain], count=32, tilt=0.0, cut=share) for share in (0.0, 1.0))
+    shown = [[len(np.unique(p[p < 7])) for p in batch["position"]] for batch in (whole, cut)]
+    assert min(shown[0]) == 7 and 4 <= sum(n < 7 for n in shown[1]) < 32  # half at a short side
+    assert (cut["characters"] < TAIWAN.void).all()
 
 
 @pytest.mark.parametrize("name", ["realism", "loose", "tilt"])
