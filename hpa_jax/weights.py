@@ -72,7 +72,7 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
             raise ValueError(f"{name}: a charset of {len(charset)}, but its network has {known}")
     characters = (old.characters, new.characters)
     positions = (range(_num_characters(source)), range(_num_characters(target)))
-    result = {}
+    result = dict(source)  # what only it has does not fit
     for path in source.keys() & target.keys():
         named = _named_axes(path, source)
         moves = dict.fromkeys(named[0], characters) | dict.fromkeys(named[1], positions)
@@ -132,14 +132,13 @@ def swap_backbone(variables: Variables, fresh: Variables) -> Variables:
     """
     source, target = _flatten(variables), _flatten(fresh)
     spatial = range(source["params/backbone/spatial_path3/conv/bias"].size)
-    result = {}
+    replaced = "backbone/context_path", "backbone/attention_*"
+    result = {p: x for p, x in source.items() if not any(_covers(r, p) for r in replaced)}
     for path, array in target.items():
-        if _covers("backbone/context_path", path) or _covers("backbone/attention_*", path):
+        if any(_covers(pattern, path) for pattern in replaced):
             result[path] = array
         elif _covers("*/fusion_conv/kernel", path) and path in source:
             result[path] = _transplant(source[path], array, {2: (spatial, spatial)})
-        elif path in source:
-            result[path] = source[path]
     return _checked(result, target)
 
 
@@ -173,7 +172,7 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
             f"the spatial path grows by {growths[0]:.2f} and all features by {growths[1]:.2f}: "
             "take a whole multiple of the width"
         )
-    result = {
+    result = source | {
         path: _widen(source[path], np.asarray(target[path]), sum(_named_axes(path, source), []))
         for path in source.keys() & target.keys()
     }

@@ -96,7 +96,7 @@ def test_rendered_plates_among_those_of_files(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"data.styles \[\]: must be among"):
         inputs.make_inputs(config, sharding, jax.random.key(0))
 
-    def make_render(config, sharding):
+    def make_render(config, sharding, testing=False):
         shapes = {"image": (*config.image_size, 3), "characters": (7,), "has_maps": ()}
         shapes |= dict.fromkeys(("semantic", "position"), config.image_size) | {"weight": ()}
         return lambda keys: {name: jnp.ones((len(keys), *shape)) for name, shape in shapes.items()}
@@ -132,7 +132,7 @@ def test_rendered_plates_can_be_looked_at(tmp_path, monkeypatch, capsys):
     """Clean ones beside the same ones as training sees them, with both maps."""
     asked = []
 
-    def make_render(config, sharding):
+    def make_render(config, sharding, testing=False):
         asked.append(config.data.realism)
         rows, shade = 32, round(100 * config.data.realism)
         plate = {"image": jnp.full((rows, *config.image_size, 3), shade, jnp.uint8)}

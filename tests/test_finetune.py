@@ -14,7 +14,7 @@ from hpa_jax import checkpoint, inputs, readers, train, train_state
 def noise_for_plates():
     """Rendering plates would compile for longer than all the rest."""
 
-    def make_render(config, sharding):
+    def make_render(config, sharding, testing=False):
         def render(keys):
             shape = (len(keys), *config.image_size)
             characters = (len(keys), config.num_characters)

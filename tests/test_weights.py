@@ -123,8 +123,22 @@ def test_adapt_lists_all_mismatches():
     assert (
         "params/backbone/spatial_path1/conv/kernel: has shape (3, 3, 3, 8), must be (3, 3, 3, 16)"
         in str(caught.value)
-    )  # noqa: E501
+    )
     assert "params/classifier/conv/kernel" in str(caught.value)
+
+
+def test_surgery_drops_nothing_unsaid():
+    deep, fresh = random_variables(0, backbone="resnet34"), random_variables(1, width=0.25)
+    block = "params/backbone/context_path/layer3_5/conv1/kernel: unknown"
+    with pytest.raises(ValueError, match=block):
+        weights.adapt(deep, random_variables(1), TAIWAN, TAIWAN)
+    with pytest.raises(ValueError, match=block):
+        weights.widen(deep, fresh)
+    old = random_variables(0, classifier="separate")
+    without = random_variables(1, classifier="separate", attention=False)
+    for operate in (lambda *trees: weights.adapt(*trees, TAIWAN, TAIWAN), weights.swap_backbone):
+        with pytest.raises(ValueError, match="position_network/output/bias: unknown"):
+            operate(old, without)
 
 
 def test_swap_backbone_keeps_what_does_not_read_it():
@@ -140,7 +154,7 @@ def test_swap_backbone_keeps_what_does_not_read_it():
         assert_equal(new["params"][name], old["params"][name])
     assert_equal(
         new["params"]["backbone"]["context_path"], fresh["params"]["backbone"]["context_path"]
-    )  # noqa: E501
+    )
     with pytest.raises(ValueError, match="classifier/dense/bias: has shape"):
         weights.swap_backbone(old, random_variables(1, backbone="resnet50", num_classes=5))
 
@@ -154,7 +168,7 @@ def test_graft_takes_one_module_whole():
         )
         assert_equal(
             new[name]["backbone"]["spatial_path1"], target[name]["backbone"]["spatial_path1"]
-        )  # noqa: E501
+        )
         assert_equal(new[name]["classifier"], target[name]["classifier"])
 
 
@@ -204,7 +218,7 @@ def test_freeze_is_an_optax_mask_by_pattern():
     updates, _ = tx.update(ones, tx.init(params), params)
     jax.tree.map(
         lambda u, frozen: np.testing.assert_equal(bool((u != 0).all()), not frozen), updates, mask
-    )  # noqa: E501
+    )
     with pytest.raises(ValueError, match="freeze 'backbnoe': covers nothing.*backbone"):
         weights.frozen_mask(params, ["backbnoe"])
 
