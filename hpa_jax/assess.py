@@ -7,13 +7,12 @@ Without --checkpoint, the readers that `recognize` takes read together, as there
 `data/folder.py` reads: a labels.csv, or texts in the file names; what cannot be read is named on
 stderr and left out, and the exit status is 1. Prints the whole plates right by set (the folders
 below FOLDER), the expected calibration error, and from which confidence on 99.5 % of the accepted
-plates are right. With --to, writes `reliability.png` and `failures.png`. With --margin=0.2, boxes
-are first moved outwards by a fifth of their size on each side, as a loose detector's. With
---rendered, the plates are freshly rendered, in the reader's own styles.
+plates are right. With --to, writes `reliability.png` and `failures.png`. With --margin=0.2, a fifth
+of the plate's size on each side of its box is read too, as with a loose detector. With --rendered,
+the plates are freshly rendered, in the reader's own styles.
 """
 
 import collections
-import dataclasses
 import io
 import pathlib
 import sys
@@ -37,10 +36,11 @@ PAGE = 60  # failures on the sheet
 
 
 class Assessed(NamedTuple):
-    """A plate and what was read."""
+    """A plate, what was read, and with how much around its box, as in `crop`."""
 
     plate: Plate
     reading: recognize.Reading
+    margin: float = 0.0
 
     @property
     def right(self) -> bool:
@@ -77,7 +77,10 @@ def render_plates(
 
 
 def assess(
-    recognizers: Sequence[recognize.Recognizer], plates: Iterable[Plate], on_bad: OnBad = stop
+    recognizers: Sequence[recognize.Recognizer],
+    plates: Iterable[Plate],
+    on_bad: OnBad = stop,
+    margin: float = 0.0,
 ) -> list[Assessed]:
     """Reads plates cut out of their photographs along their boxes.
 
@@ -86,6 +89,7 @@ def assess(
       plates: the plates.
       on_bad: hears of each image that cannot be read, and of each box that lies outside it; those
         are left out.
+      margin: how much around the boxes is read too, as in `crop`.
 
     Raises:
       DataError: what `on_bad` raises; unless it is given, the first of these.
@@ -95,7 +99,7 @@ def assess(
     def cut() -> Iterator[Image.Image]:
         for plate in plates:
             try:
-                image = crop(plate)
+                image = crop(plate, margin)
             except DataError as error:
                 on_bad(error)
                 continue
@@ -103,24 +107,22 @@ def assess(
             yield image
 
     readings = list(recognize.read_with_all(recognizers, cut()))
-    return [Assessed(*pair) for pair in zip(kept, readings, strict=True)]
+    return [Assessed(*pair, margin) for pair in zip(kept, readings, strict=True)]
 
 
-def crop(plate: Plate) -> Image.Image:
-    """The plate's upright box, without margin; the whole image, as it is, where it has none."""
+def crop(plate: Plate, margin: float = 0.0) -> Image.Image:
+    """The plate's upright box; the whole image, as it is, where it has none.
+
+    With `margin` as much of its surroundings, as far as the image goes, as a share of the plate's
+    size on each side.
+
+    Raises:
+      DataError: the image cannot be read, or its box lies outside it.
+    """
     photograph = images.open_rgb(plate.image, plate.name)
     if plate.box is None:
         return photograph
-    return crops.crop_plate(photograph, plate, rectify=False, margin=0).image
-
-
-def loosen(plate: Plate, margin: float) -> Plate:
-    """The plate with its box moved outwards by `margin` of its size on each side, if it has one."""
-    if plate.box is None:
-        return plate
-    x1, y1, x2, y2 = plate.box
-    dx, dy = margin * (x2 - x1), margin * (y2 - y1)
-    return dataclasses.replace(plate, box=(x1 - dx, y1 - dy, x2 + dx, y2 + dy))
+    return crops.crop_plate(photograph, plate, rectify=False, margin=margin).image
 
 
 def counts(assessed: Sequence[Assessed]) -> dict[str, tuple[int, int]]:
@@ -190,7 +192,9 @@ def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) 
             "some right and some wrong ones: give more plates"
         )
     read = jax.jit(lambda x: reader.model.apply(reader.variables, x / 255.0).logits)
-    pixels = [recognize.to_pixels(crop(each.plate), reader.image_size) for each in assessed]
+    pixels = [
+        recognize.to_pixels(crop(each.plate, each.margin), reader.image_size) for each in assessed
+    ]
     logits_BCK = np.concatenate([read(x[None]) for x in pixels])
 
     def log_loss(temperature: float) -> float:
@@ -226,11 +230,17 @@ def failures_sheet(
     recognizers: Sequence[recognize.Recognizer], assessed: Sequence[Assessed]
 ) -> Image.Image:
     """The first wrong plates with each character's map (paper, figure 5)."""
-    wrong = [each.plate for each in assessed if not each.right][:PAGE]
-    readings = recognize.read_with_all(recognizers, map(crop, wrong), maps=True)
-    pixels = [recognize.to_pixels(crop(plate), recognizers[0].image_size) for plate in wrong]
-    rows = zip(pixels, readings, wrong, strict=True)
-    return picture.page([picture.maps_row(x, reading, p.text) for x, reading, p in rows])
+    wrong = [each for each in assessed if not each.right][:PAGE]
+    cut = [crop(each.plate, each.margin) for each in wrong]
+    readings = recognize.read_with_all(recognizers, cut, maps=True)
+    rows = zip(cut, readings, wrong, strict=True)
+    size = recognizers[0].image_size
+    return picture.page(
+        [
+            picture.maps_row(recognize.to_pixels(image, size), reading, each.plate.text)
+            for image, reading, each in rows
+        ]
+    )
 
 
 def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
@@ -285,7 +295,7 @@ def _plates(argv: Sequence[str], readers_named: Sequence[str], on_bad: OnBad) ->
         print(f"{len(plates)} of {len(labelled)} plates are of the split {_SPLIT.value!r}")
     if not plates:
         raise ValueError(f"{argv[1]}: has no plates to read")
-    return [loosen(plate, _MARGIN.value) for plate in plates]
+    return plates
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -293,6 +303,9 @@ def _main(argv: Sequence[str]) -> int:
     if len(argv) + bool(_RENDERED.value) != 2:
         raise app.UsageError("name one folder of labelled photographs, or give --rendered=N")
     names = _CHECKPOINT.value or []
+    elsewhere = _SPLIT.value or _MARGIN.value if _RENDERED.value else _FONTS.value
+    if elsewhere:
+        raise app.UsageError("--split and --margin are for photographs, --fonts is for --rendered")
     if (_RENDERED.value or _FIT.value) and len(names) != 1:
         raise app.UsageError("--rendered and --fit_temperature are for one --checkpoint=READER")
     bad = []
@@ -305,7 +318,7 @@ def _main(argv: Sequence[str]) -> int:
         if _TO.value:
             pathlib.Path(_TO.value).mkdir(parents=True, exist_ok=True)
         recognizers = recognize.load_recognizers(names)
-        assessed = assess(recognizers, _plates(argv, names, tell), tell)
+        assessed = assess(recognizers, _plates(argv, names, tell), tell, _MARGIN.value)
         if not assessed:
             raise ValueError(f"{argv[1]}: none of its plates can be read")
         known = set().union(*(reader.charset.characters for reader in recognizers))

@@ -50,6 +50,11 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
     reader = _named(READERS, data.reader, "data.reader")
     styles = [_named(STYLES, name, "data.estimate_boxes") for name in data.estimate_boxes]
     options = {"seed": data.fold_seed} if data.reader == "media_lab" else {}
+    if data.detections and data.rectify:
+        raise ValueError(
+            "data.detections: gives upright boxes, but data.rectify cuts plates out by labelled "
+            "corners: --config.data.rectify=False"
+        )
     found = detections.read(data.detections, data.root) if data.detections else None
 
     def read(on_bad: OnBad) -> Iterator[Plate]:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import types
 
 import jax
@@ -90,11 +91,17 @@ def test_readers_read_together_and_what_cannot_be_read_is_left_out():
         assess.assess(several, [outside])
 
 
-def test_plates_are_loosened_by_a_share_of_their_size():
-    plate = Plate(b"", "p", "dev", "AB12", box=(10.0, 20.0, 60.0, 40.0))
-    assert assess.loosen(plate, 0.1).box == (5.0, 18.0, 65.0, 42.0)
-    whole = Plate(b"", "p", "dev", "AB12")
-    assert assess.loosen(whole, 0.1) == whole
+def test_a_margin_shows_a_share_of_the_plates_size_around_it():
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    plate = Plate(file.getvalue(), "p", "dev", "AB12", box=(10.0, 20.0, 60.0, 40.0))
+    np.testing.assert_array_equal(assess.crop(plate), pixels[20:40, 10:60])
+    np.testing.assert_array_equal(assess.crop(plate, 0.1), pixels[18:42, 5:65])
+    everything = dataclasses.replace(plate, box=(0.0, 0.0, 70.0, 50.0))
+    np.testing.assert_array_equal(assess.crop(everything, 1.0), pixels)  # there is no more of it
+    whole = dataclasses.replace(plate, box=None)
+    np.testing.assert_array_equal(assess.crop(whole, 0.1), pixels)
 
 
 def test_rendered_plates_differ(monkeypatch):

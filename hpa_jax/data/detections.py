@@ -30,7 +30,7 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
     """
     found = collections.defaultdict(list)
     for where, row in files.read_table(pathlib.Path(table), COLUMNS):
-        path = pathlib.Path(root, row["file"].replace("\\", "/")).absolute()
+        path = pathlib.Path(root, row["file"].replace("\\", "/")).resolve()
         if not path.is_file():
             raise DataError(where, f"names {row['file']}, which is not in {root}")
         cells = files.cells({name: row[name] for name in COLUMNS[1:]}, where)
@@ -42,6 +42,7 @@ def place(plates: Iterable[Plate], found: dict[pathlib.Path, list[Box]]) -> Iter
     """Moves each plate's box to the detected one that covers it best; marks those that none covers.
 
     A missed plate keeps its labelled box: it can be trained on, and counts as wrong in a test.
+    `found` is what `read` gave.
 
     Raises:
       DataError: a plate has no labelled box to compare with.
@@ -49,7 +50,7 @@ def place(plates: Iterable[Plate], found: dict[pathlib.Path, list[Box]]) -> Iter
     for plate in plates:
         if plate.box is None:
             raise DataError(plate.name, "has no labelled box, by which a detected one is judged")
-        boxes = found.get(pathlib.Path(plate.image).absolute(), [])
+        boxes = found.get(pathlib.Path(plate.image).resolve(), [])
         best = max(boxes, key=lambda box: overlap(box, plate.box), default=None)
         if best is None or overlap(best, plate.box) < MIN_OVERLAP:
             yield dataclasses.replace(plate, missed=True)

@@ -25,13 +25,13 @@ FOLDS = 4
 TABLE = "annotations.csv"
 
 
-def read(root: str | os.PathLike, seed: int = 0, on_bad: OnBad = stop) -> Iterator[Plate]:
+def read(root: str | os.PathLike, on_bad: OnBad = stop, *, seed: int = 0) -> Iterator[Plate]:
     """Yields the plates of Media Lab.
 
     Args:
       root: the folder with annotations.csv, or one nearby.
-      seed: decides who is in which fold; the paper's folds are unpublished.
       on_bad: what to do with each row that cannot be used; raises unless told otherwise.
+      seed: decides who is in which fold; the paper's folds are unpublished.
 
     Raises:
       DataError: no annotations.csv there.

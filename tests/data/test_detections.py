@@ -29,6 +29,15 @@ def test_the_box_that_covers_a_plate_best_takes_its_place(tmp_path):
     ]
 
 
+def test_photographs_are_the_same_however_their_paths_are_written(tmp_path):
+    trees.write(tmp_path / "a.jpg", b"")
+    (tmp_path / "link").symlink_to(tmp_path)
+    table = write(tmp_path / "found.csv", f"../{tmp_path.name}/a.jpg,11,20,60,40,1")
+    found = detections.read(table, tmp_path)
+    plate = dataclasses.replace(PLATE, image=tmp_path / "link/a.jpg")
+    assert [placed.missed for placed in detections.place([plate], found)] == [False]
+
+
 @pytest.mark.parametrize(("left", "missed"), [(24.9, False), (25.1, True)])
 def test_below_an_overlap_of_seven_tenths_a_plate_is_missed(tmp_path, left, missed):
     plate = dataclasses.replace(PLATE, image=tmp_path / "a.jpg")
@@ -57,6 +66,10 @@ def test_a_missed_plate_is_trained_on_and_never_right_in_a_test(tmp_path, capsys
     config.data.root, config.data.prepared = str(tmp_path / "AOLP"), str(tmp_path / "set")
     config.data.detections = str(write(tmp_path / "found.csv", *rows))
     config.data.workers, config.batch_size = 0, 4
+    config.data.rectify = True  # by labelled corners: the detector's boxes would not count
+    with pytest.raises(ValueError, match="data.detections: .*rectify=False"):
+        datasets.prepare_run(config)
+    config.data.rectify = False
     datasets.prepare_run(config)
     assert "missed by the detector, wrong in a test: 1 of ac, 1 of ac_second" in (
         capsys.readouterr().out
