@@ -201,7 +201,7 @@ def _suffix(path: str | pathlib.Path) -> str:
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
-    run = pathlib.Path(_CHECKPOINT.value)
+    run, _ = checkpoint.split_step(pathlib.Path(_CHECKPOINT.value))
     suffix = _suffix(_TO.value or "")
     style = _FORMAT.value or (suffix if suffix in FORMATS else "stablehlo")
     to = pathlib.Path(_TO.value or run / f"reader.{style}")

@@ -53,10 +53,21 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"image_size {size}: must be height and width in pixels, at least 16, as (50,160)"
         )
-    if not any(config.loss.values()):
-        raise ValueError("loss: semantic, position and character are all 0: nothing to train for")
+    o = config.optimizer
+    for name, value in (
+        *((f"loss.{name}", value) for name, value in config.loss.items()),
+        ("optimizer.learning_rate", o.learning_rate),
+        ("optimizer.warmup_steps", o.warmup_steps),
+        ("optimizer.weight_decay", o.weight_decay),
+    ):
+        if value < 0:
+            raise ValueError(f"{name} {value}: must not be negative")
     if config.model.width <= 0:
         raise ValueError(f"model.width {config.model.width}: must be more than 0")
+    if not 0 <= config.ema < 1:
+        raise ValueError(f"ema {config.ema}: is a decay, from 0 to less than 1")
+    if not any(config.loss.values()):
+        raise ValueError("loss: semantic, position and character are all 0: nothing to train for")
     data = config.data
     for name in ("workers", "margin", "augment", "realism", "loose", "tilt"):
         if data.get(name, 0) < 0:

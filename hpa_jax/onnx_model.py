@@ -19,13 +19,11 @@ import onnx
 from flax import traverse_util
 from onnx import TensorProto, helper, numpy_helper
 
-from hpa_jax.models import bisenet, hpa, resnet
+from hpa_jax.models import bisenet, hpa, norm, resnet
 from hpa_jax.models.hpa import HPANet
 
-STATED = "84eb2938c3aae754"  # the `digest` of the models that this states: others are read by XLA
+STATED = "77f85c8c03c82400"  # the `digest` of the models that this states: others are read by XLA
 OPSET, IR_VERSION = 17, 10  # what ONNX Runtime 1.18 and newer read
-EPSILON = 1e-5  # of the batch norms
-STRIDE = 4  # of the classifier's convolution
 Tree = Mapping[str, Any]
 Size = tuple[int, int]  # height, width
 
@@ -140,10 +138,10 @@ class Graph:
         return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
 
 
-def _fold(layer: Tree, norm: Tree) -> tuple[np.ndarray, np.ndarray]:
+def _fold(layer: Tree, batch_norm: Tree) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of a convolution or dense layer with its batch norm in them."""
-    scale = norm["scale"] / np.sqrt(norm["var"] + EPSILON)
-    bias = (layer.get("bias", 0) - norm["mean"]) * scale + norm["bias"]
+    scale = batch_norm["scale"] / np.sqrt(batch_norm["var"] + norm.EPSILON)
+    bias = (layer.get("bias", 0) - batch_norm["mean"]) * scale + batch_norm["bias"]
     return layer["kernel"] * scale, bias
 
 
@@ -151,8 +149,8 @@ def _pixels(graph: Graph, grey: bool) -> str:
     """The input as a float picture in [0, 1]."""
     x = graph.op("Cast", "images", to=TensorProto.FLOAT)
     x = graph.op("Transpose", x, perm=[0, 3, 1, 2])
-    if grey:  # the integers of `hpa._to_grey`
-        luminance = np.array([19595, 38470, 7471], np.float32).reshape(1, 1, 3, 1)
+    if grey:  # as `hpa._to_grey`
+        luminance = np.array(hpa.GREY_WEIGHTS, np.float32).reshape(1, 1, 3, 1)
         x = graph.conv(x, luminance, np.array([32768]))
         x = graph.op("Floor", graph.op("Mul", x, graph.constant(1 / 65536)))
         x = graph.op("Concat", x, x, x, axis=1)
@@ -293,7 +291,7 @@ def _shared_classifier(
     products = graph.op("Transpose", products, perm=(1, 0, 2))
     of_maps = graph.reshape(patches(maps, (0, 3, 1, 2)), -1, characters, width**2)
     x = graph.op("Add", graph.op("MatMul", of_maps, products), graph.constant(bias))
-    places = math.prod(-(-n // STRIDE) for n in size)
+    places = math.prod(-(-n // hpa.STRIDE) for n in size)
     x = graph.reshape(graph.relu(x), -1, places, characters, hidden)
     x = graph.op("ReduceMean", x, axes=[1], keepdims=0)
     x = graph.op("MatMul", x, graph.constant(tree["dense"]["kernel"]))
@@ -302,7 +300,7 @@ def _shared_classifier(
 
 def _seen_by_taps(size: Size, width: int) -> np.ndarray:
     """Where each tap looks for each place of the output: taps×places, in the padded picture."""
-    rows, columns = (np.arange(0, n, STRIDE) + np.arange(width)[:, None] for n in size)
+    rows, columns = (np.arange(0, n, hpa.STRIDE) + np.arange(width)[:, None] for n in size)
     padded = size[1] + width - 1
     seen = rows[:, None, :, None] * padded + columns[None, :, None, :]
     return seen.reshape(width**2, -1)
@@ -316,6 +314,6 @@ def _separate_classifiers(
     for i in range(characters):
         own = jax.tree.map(lambda x, i=i: x[i], tree)
         x = features if maps is None else graph.op("Mul", features, graph.slice(maps, i, i + 1))
-        x = graph.relu(graph.conv(x, *_fold(own["conv"], own["bn"]), STRIDE))
+        x = graph.relu(graph.conv(x, *_fold(own["conv"], own["bn"]), hpa.STRIDE))
         logits.append(graph.reshape(graph.dense(graph.mean(x), own["dense"]), 0, 1, -1))
     return graph.op("Concat", *logits, axis=1)

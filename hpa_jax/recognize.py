@@ -26,9 +26,11 @@ from hpa_jax.charset import Charset
 from hpa_jax.data import files, images
 from hpa_jax.data.plate import DataError, OnBad, stop
 from hpa_jax.models.hpa import HPANet
+from hpa_jax.models.layers import scaled
 from hpa_jax.runtime import all_probabilities, make_forward
 
 ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray  # bytes: an encoded image
+Images = ImageLike | Iterable[ImageLike]
 _LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
 Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
 
@@ -72,9 +74,7 @@ class Recognizer:
         self.image_size = image_size
         self._forward = make_forward(model, variables, image_size, runtime)
 
-    def read(
-        self, plates: Iterable[ImageLike], *, maps: bool = False, batch_size: int = 64
-    ) -> list[Reading]:
+    def read(self, plates: Images, *, maps: bool = False, batch_size: int = 64) -> list[Reading]:
         """Reads images of one plate each, with up to a fifth of its size around it.
 
         Args:
@@ -85,7 +85,7 @@ class Recognizer:
 
         Raises:
           ValueError: a file is missing or is no readable image and is named (`DataError`), or
-            something else is no image.
+            something else is no image; or batch_size is less than 1.
         """
         readings = []
         for reading in self.read_each(plates, maps=maps, batch_size=batch_size):
@@ -95,17 +95,20 @@ class Recognizer:
         return readings
 
     def read_each(
-        self, plates: Iterable[ImageLike], *, maps: bool = False, batch_size: int = 64
+        self, plates: Images, *, maps: bool = False, batch_size: int = 64
     ) -> Iterator[Reading | ValueError]:
         """As `read`, but one after the other, with the error in the place of a wrong image.
 
         Memory is bounded by `batch_size`: images are decoded and resized on all cores while the
         batch before them is read. So up to two batches are taken from `plates` before the first
         reading comes: for a camera that delivers a plate now and then, call `read` with each.
+
+        Raises:
+          ValueError: batch_size is less than 1.
         """
         return read_with_all([self], plates, maps=maps, batch_size=batch_size)
 
-    def probabilities(self, plates: Iterable[ImageLike]) -> np.ndarray:
+    def probabilities(self, plates: Images, *, batch_size: int = 64) -> np.ndarray:
         """All that the network says of each character, for language priors and the like.
 
         Returns:
@@ -115,8 +118,12 @@ class Recognizer:
         Raises:
           ValueError: as `read`.
         """
-        pixels = np.stack([to_pixels(plate, self.image_size) for plate in _each(plates)])
-        return np.asarray(all_probabilities(self.model, self.variables, pixels))
+        pixels = (to_pixels(plate, self.image_size) for plate in _each(plates))
+        shape = 0, self.model.num_characters, self.model.num_classes + self.model.void
+        batches = [np.zeros(shape, np.float32)]
+        while batch := list(itertools.islice(pixels, batch_size)):
+            batches.append(all_probabilities(self.model, self.variables, np.stack(batch)))
+        return np.concatenate(batches)
 
     def _read_decoded(
         self, decoded: Sequence[Decoded], with_maps: bool
@@ -142,12 +149,26 @@ class Recognizer:
 
 def read_with_all(
     recognizers: Sequence[Recognizer],
-    plates: Iterable[ImageLike],
+    plates: Images,
     *,
     maps: bool = False,
     batch_size: int = 64,
 ) -> Iterator[Reading | ValueError]:
-    """As `Recognizer.read_each`, with the most confident of several readers' readings."""
+    """As `Recognizer.read_each`, with the most confident of several readers' readings.
+
+    Raises:
+      ValueError: there are no readers, or batch_size is less than 1.
+    """
+    if not recognizers:
+        raise ValueError("no readers to read with")
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size}: must be at least 1")
+    return _read_with_all(recognizers, plates, maps, batch_size)
+
+
+def _read_with_all(
+    recognizers: Sequence[Recognizer], plates: Images, maps: bool, batch_size: int
+) -> Iterator[Reading | ValueError]:
     sizes = {reader.image_size for reader in recognizers}
     for decoded in _decode_ahead(plates, sizes, batch_size):
         streams = [reader._read_decoded(decoded, maps) for reader in recognizers]
@@ -156,17 +177,15 @@ def read_with_all(
             yield readings[0] if failed else max(readings, key=lambda r: r.confidence)
 
 
-def _each(plates: Iterable[ImageLike] | ImageLike) -> Iterator[ImageLike]:
+def _each(plates: Images) -> Iterator[ImageLike]:
     """The images one by one, also where there is only one, and no list of it."""
     return iter([plates] if isinstance(plates, ImageLike) else plates)
 
 
 def _decode_ahead(
-    plates: Iterable[ImageLike], sizes: Iterable[tuple[int, int]], batch_size: int
+    plates: Images, sizes: Iterable[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
     """Batches of images, each at all sizes; the next batch is decoded while one is read."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size {batch_size}: must be at least 1")
     plates = _each(plates)
     with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
 
@@ -228,16 +247,23 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
         raise ValueError(f"metadata: {error} is missing") from error
     except TypeError as error:
         raise ValueError(f"no network of this version of hpa_jax: {error}") from error
-    params = variables["params"]
-    sizes = [("num_classes", model.num_classes, len(charset), "the charset")]
-    outputs = params["classifier"]["dense"]["bias"].shape[-1]
-    sizes += [("num_classes", model.num_classes, outputs - model.void, "the classifier")]
-    if model.attention:
-        places = params["position_network"]["output"]["bias"].size - 1
-        sizes += [("num_characters", model.num_characters, places, "the position network")]
-    for name, stated, found, where in sizes:
-        if stated != found:
-            raise ValueError(f"metadata: network.{name} is {stated}, but {where} has {found}")
+    try:
+        params = variables["params"]
+        outputs = params["classifier"]["dense"]["bias"].shape[-1] - model.void
+        hidden, wanted = params["classifier"]["conv"]["bias"].shape[-1], scaled(1000, model.width)
+        sizes = [
+            (f"num_classes is {model.num_classes}", model.num_classes, len(charset), "the charset"),
+            (f"num_classes is {model.num_classes}", model.num_classes, outputs, "the classifier"),
+            (f"width {model.width} makes {wanted} channels", wanted, hidden, "the classifier"),
+        ]
+        if model.attention:
+            cp, places = model.num_characters, params["position_network"]["output"]["bias"].size - 1
+            sizes += [(f"num_characters is {cp}", cp, places, "the position network")]
+    except (KeyError, AttributeError) as error:
+        raise ValueError(f"variables: no whole network, {error} is missing") from error
+    for stated, wanted, found, where in sizes:
+        if wanted != found:
+            raise ValueError(f"metadata: network.{stated}, but {where} has {found}")
     return Recognizer(model, variables, charset, tuple(metadata["image_size"]), runtime)
 
 

@@ -57,12 +57,6 @@ def make_forward(
     return make(model, variables, image_size)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def all_probabilities(model: HPANet, variables: Any, images_BHWC: jax.Array) -> jax.Array:
-    """uint8 images B×H×W×3 to the probabilities of all classes, B×Cp×outputs."""
-    return jax.nn.softmax(model.apply(variables, images_BHWC / 255.0).logits)
-
-
 def read_batch(
     model: HPANet, variables: Any, images_BHWC: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
@@ -71,6 +65,28 @@ def read_batch(
     probabilities = jax.nn.softmax(output.logits)
     maps = None if output.maps is None else output.maps.astype(jnp.float32)
     return probabilities.argmax(axis=-1), probabilities.max(axis=-1), maps
+
+
+def all_probabilities(model: HPANet, variables: Any, images_BHWC: np.ndarray) -> np.ndarray:
+    """uint8 images B×H×W×3 to the probabilities of all classes, B×Cp×outputs, by XLA."""
+    return np.asarray(_compiled_softmax()(model, variables, _pad(images_BHWC)))[: len(images_BHWC)]
+
+
+@functools.cache
+def _compiled_softmax() -> Callable[[HPANet, Any, np.ndarray], jax.Array]:
+    return jax.jit(
+        lambda model, variables, images: jax.nn.softmax(
+            model.apply(variables, images / 255.0).logits
+        ),
+        static_argnums=0,
+        compiler_options=machine.compiler_options(),
+    )
+
+
+def _pad(images_BHWC: np.ndarray) -> np.ndarray:
+    """Fills a batch up to a power of two: a handful of compilations serve all sizes."""
+    count = len(images_BHWC)
+    return np.pad(images_BHWC, [(0, (1 << (count - 1).bit_length()) - count)] + [(0, 0)] * 3)
 
 
 def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forward:
@@ -82,12 +98,9 @@ def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forwa
     )
 
     def forward(images_BHWC: np.ndarray, with_maps: bool):
-        count = len(images_BHWC)
-        # Batches are padded to powers of two: a handful of compilations serve all sizes.
-        padding = [(0, (1 << (count - 1).bit_length()) - count)] + [(0, 0)] * 3
-        ids, confidences, maps = compiled(variables, np.pad(images_BHWC, padding))
+        ids, confidences, maps = compiled(variables, _pad(images_BHWC))
         wanted = (ids, confidences, maps if with_maps else None)
-        return jax.tree.map(lambda x: np.asarray(x)[:count], wanted)
+        return jax.tree.map(lambda x: np.asarray(x)[: len(images_BHWC)], wanted)
 
     return forward
 

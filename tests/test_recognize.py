@@ -250,6 +250,19 @@ def test_the_surest_of_several_readers_is_taken_whichever_comes_first():
         assert reading.text == "B"
 
 
+def test_wrong_calls_are_refused_at_once(reader, images):
+    with pytest.raises(ValueError, match="no readers to read with"):
+        recognize.read_with_all([], images)
+    with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
+        reader.read_each(images, batch_size=0)
+
+
+def test_probabilities_come_in_batches(reader, images):
+    everything = reader.probabilities(images[:5], batch_size=2)
+    np.testing.assert_allclose(everything, reader.probabilities(images[:5]), rtol=1e-4, atol=1e-6)
+    assert reader.probabilities([]).shape == (0, *everything.shape[1:])
+
+
 def test_probabilities_of_all_classes(reader, images):
     everything = reader.probabilities(list(images[:3]))
     outputs = len(reader.charset) + reader.model.void
@@ -267,6 +280,7 @@ def test_probabilities_of_all_classes(reader, images):
         ({"charset": "AB"}, "network.num_classes is 34, but the charset has 2"),
         ({"charset": "AB", "num_classes": 2}, "num_classes is 2, but the classifier has 34"),
         ({"num_characters": 5}, "network.num_characters is 5, but the position network has 6"),
+        ({"width": 0.25}, "network.width 0.25 makes 248 channels, but the classifier has 128"),
     ],
 )
 def test_metadata_of_another_network_are_refused(reader, change, says):
@@ -278,3 +292,11 @@ def test_metadata_of_another_network_are_refused(reader, change, says):
         recognize.make_recognizer(reader.variables, metadata)
     with pytest.raises(ValueError, match="metadata: 'charset' is missing"):
         recognize.make_recognizer(reader.variables, {"network": network})
+
+
+def test_a_part_of_a_network_is_no_reader(reader):
+    network = {"width": 0.125, "num_characters": 6, "num_classes": 34, "void": reader.model.void}
+    metadata = {"network": network, "charset": reader.charset.characters, "image_size": (50, 160)}
+    part = {"params": {"backbone": reader.variables["params"]["backbone"]}}
+    with pytest.raises(ValueError, match="no whole network, 'classifier' is missing"):
+        recognize.make_recognizer(part, metadata)

@@ -177,6 +177,9 @@ def test_batch_must_divide_by_devices(config, tmp_path):
         ("image_size", (50,), r"image_size \(50,\): must be height and width"),
         ("image_size", (0, 160), r"image_size \(0, 160\): must be height and width"),
         ("model.width", -1.0, "model.width -1.0: must be more than 0"),
+        ("loss.character", -1.0, "loss.character -1.0: must not be negative"),
+        ("optimizer.learning_rate", -1.0, "optimizer.learning_rate -1.0: must not be negative"),
+        ("ema", 7.0, "ema 7.0: is a decay, from 0 to less than 1"),
     ],
 )
 def test_wrong_numbers_are_named_in_training_and_in_evaluation(

@@ -25,16 +25,15 @@ class GlobalFeatures(NamedTuple):
 
 
 class ConvBlock(nn.Module):
-    """Convolution with bias, batch norm, ReLU."""
+    """3×3 convolution with bias, batch norm, ReLU."""
 
     features: int
-    size: int = 3
     stride: int = 2
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x_BHWC: jax.Array, train: bool) -> jax.Array:
-        x = layers.Conv(self.features, self.size, self.stride, self.dtype, name="conv")(x_BHWC)
+        x = layers.Conv(self.features, 3, self.stride, self.dtype, name="conv")(x_BHWC)
         return nn.relu(norm.batch_norm(train, self.dtype, "bn")(x))
 
 

@@ -8,6 +8,9 @@ from jax.typing import DTypeLike
 
 from hpa_jax.models import bisenet, layers, norm
 
+KERNEL, STRIDE = 5, 4  # of the classifier's convolution
+GREY_WEIGHTS = (19595, 38470, 7471)  # Pillow's, of red, green and blue, in 1 / 65536
+
 
 @flax.struct.dataclass
 class HPAOutput:
@@ -16,7 +19,7 @@ class HPAOutput:
     Attributes:
       logits: B×Cp×outputs float32; outputs are the classes, then void if the network has it.
       maps: B×h×w×Cp, the HPA maps (softmax over positions, background dropped), or None
-        without attention.
+        without attention; of the network's compute type, as what follows.
       semantic: B×h×w×(classes+1) semantic logits before batch norm, background last.
       position: B×h×w×(Cp+1) position logits before the softmax, background last, or None.
     """
@@ -36,14 +39,12 @@ class ModulatedConv(nn.Module):
 
     features: int
     dtype: DTypeLike
-    size: int = 5
-    stride: int = 4
 
     @nn.compact
     def __call__(self, features_BHWC: jax.Array, maps_BHWP: jax.Array | None) -> jax.Array:
         """Gives B×h×w×P×features; P is 1 without maps."""
-        taps = self.size**2
-        shape = (self.size, self.size, features_BHWC.shape[-1], self.features)
+        taps = KERNEL**2
+        shape = (KERNEL, KERNEL, features_BHWC.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         patches_TBHWC = self._patches(features_BHWC)
@@ -65,14 +66,14 @@ class ModulatedConv(nn.Module):
 
     def _patches(self, x_BHWC: jax.Array) -> jax.Array:
         """taps×B×h×w×C: what each tap sees at each place of the output."""
-        margin = self.size // 2
+        margin = KERNEL // 2
         x_BHWC = jnp.pad(x_BHWC, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-        ends = [n - self.size + 1 for n in x_BHWC.shape[1:3]]
+        ends = [n - KERNEL + 1 for n in x_BHWC.shape[1:3]]
         return jnp.stack(
             [
-                x_BHWC[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride]
-                for i in range(self.size)
-                for j in range(self.size)
+                x_BHWC[:, i : i + ends[0] : STRIDE, j : j + ends[1] : STRIDE]
+                for i in range(KERNEL)
+                for j in range(KERNEL)
             ]
         )
 
@@ -110,6 +111,9 @@ class HPANet(nn.Module):
       width: multiplies every hidden channel count; 1 is the paper's network.
       grey: sees plates in 8-bit grey, as the authors' released weights do.
       dtype: compute type; parameters stay float32.
+
+    Raises, when it is initialised or applied:
+      ValueError: an attribute is none of these, or the images are no float B×H×W×3.
     """
 
     backbone: str = "resnet18"
@@ -171,6 +175,8 @@ class HPANet(nn.Module):
             raise ValueError(f"backbone {self.backbone!r}: must be one of {known}")
         if self.classifier not in ("shared", "separate"):
             raise ValueError(f"classifier {self.classifier!r}: must be 'shared' or 'separate'")
+        if self.width <= 0:
+            raise ValueError(f"width {self.width}: must be more than 0")
         if not self.attention and self.classifier == "shared":
             raise ValueError(
                 "attention=False needs classifier='separate': without maps a shared classifier "
@@ -184,8 +190,7 @@ class HPANet(nn.Module):
 
 def _to_grey(images_BHWC: jax.Array) -> jax.Array:
     """Luminance (ITU-R 601), rounded to 8 bits with Pillow's integer weights, on all channels."""
-    levels = jnp.round(images_BHWC.astype(jnp.float32) * 255) * jnp.array(
-        [19595.0, 38470.0, 7471.0]
-    )
+    weights = jnp.array(GREY_WEIGHTS, jnp.float32)
+    levels = jnp.round(images_BHWC.astype(jnp.float32) * 255) * weights
     grey = jnp.floor((levels.sum(axis=-1, keepdims=True) + 32768) / 65536) / 255
     return jnp.broadcast_to(grey, images_BHWC.shape)

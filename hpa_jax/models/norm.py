@@ -1,4 +1,4 @@
-"""Batch norm, as in the authors' PyTorch and fast on a CPU."""
+"""Batch norm that is fast on a CPU too."""
 
 import functools
 from collections.abc import Callable
@@ -77,10 +77,11 @@ normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 class BatchNorm(nn.Module):
-    """Batch norm as in the authors' PyTorch: epsilon 1e-5, PyTorch momentum 0.1 (Flax's 0.9).
+    """Batch norm with the authors' numbers: epsilon 1e-5, PyTorch momentum 0.1 (Flax's 0.9).
 
-    Variables and values are those of `flax.linen.BatchNorm`; all its sums, in the forward as in the
-    backward pass, are over `as_rows`.
+    Variables and values are those of `flax.linen.BatchNorm`, so the running variance is the mean
+    square (PyTorch's is n / (n - 1) of it, with n values of a channel in a batch). All sums, in the
+    forward as in the backward pass, are over `as_rows`.
     """
 
     dtype: DTypeLike
