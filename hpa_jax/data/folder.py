@@ -36,6 +36,9 @@ from hpa_jax.data.plate import (
 
 TABLE = "labels.csv"
 COLUMNS = ("file", "text")
+BOX = ("x1", "y1", "x2", "y2")
+# What others call a box; read as an image without one, such a plate would be the whole photograph.
+OTHER_BOXES = {"xmin", "ymin", "x_min", "y_min", "left", "top", "x", "y", "bbox", "box"}
 MIN_OVERLAP = 0.1  # of a box and its corners' hull; people draw boxes loosely, but not elsewhere
 
 
@@ -69,8 +72,19 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
 
 
 def read_table(path: pathlib.Path, on_bad: OnBad = stop) -> Iterator[Plate]:
-    """Yields the plates of a CSV; `file` is relative to the CSV's folder."""
+    """Yields the plates of a CSV; `file` is relative to the CSV's folder.
+
+    Raises:
+      DataError: as `files.read_table`, or its boxes stand in columns of other names.
+    """
     for where, row in files.read_table(path, COLUMNS, on_bad):
+        others = [name for name in row if name in OTHER_BOXES]
+        if others and not row.keys() & {*BOX, "corners"}:
+            raise DataError(
+                path,
+                f"has columns {', '.join(others)}, but boxes are read from x1, y1, x2, y2 (left, "
+                "top, right, bottom): rename them; without, the whole image is the plate",
+            )
         try:
             yield parse_row(row, path.parent, where)
         except DataError as error:
@@ -88,7 +102,7 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
         if not value:
             raise DataError(where, f"{name} must not be empty")
     split = (row["split"].lower() or "train") if "split" in row else split_by_hash(text)
-    cells = {name: row.get(name, "") for name in ("x1", "y1", "x2", "y2")}
+    cells = {name: row.get(name, "") for name in BOX}
     box = make_box(files.cells(cells, where), where) if any(cells.values()) else None
     corners = parse_corners(row["corners"], where) if row.get("corners") else None
     if corners and box is None:

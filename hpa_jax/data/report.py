@@ -21,7 +21,8 @@ class Report:
       with_boxes: by split, how many plates have character boxes, which LS and LP need.
       missed: by split, how many plates the detector missed.
       unseen: characters of the charset that are nowhere in the data.
-      duplicates: plates whose very same image and box another split has too.
+      duplicates: plates that are the very same image and box, those together, and their texts where
+        these differ.
       shared_texts: number of texts that several splits have: the same car, or the same photograph.
       bad: what was left out, each with its file and why.
       without_text: scenes without a plate, and plates that nobody read.
@@ -57,7 +58,7 @@ class Report:
         if self.unseen:
             lines.append(f"  characters never seen: {self.unseen}")
         lines.append(f"  texts that several splits share: {self.shared_texts}")
-        lines += _listing("duplicates across splits", self.duplicates)
+        lines += _listing("duplicates", self.duplicates)
         lines += _listing("unreadable or mislabelled, left out", self.bad)
         return "\n".join(lines)
 
@@ -85,9 +86,8 @@ class Statistics:
         self._positions = collections.defaultdict(
             lambda: collections.defaultdict(collections.Counter)
         )
-        self._first: dict[str, tuple[str, str]] = {}  # digest -> split and name
+        self._same: dict[str, list[tuple[str, str, str]]] = collections.defaultdict(list)
         self._splits_of_text: dict[str, set[str]] = collections.defaultdict(set)
-        self._duplicates: list[str] = []
 
     def add(
         self, split: str, name: str, text: str, digest: str, has_boxes: bool, missed: bool
@@ -98,10 +98,7 @@ class Statistics:
         self._missed[split] += missed
         for position, character in enumerate(text):
             self._positions[split][position][character] += 1
-        first = self._first.setdefault(digest, (split, name))
-        if first[0] != split:
-            pair = sorted([first, (split, name)])  # plates come in any order
-            self._duplicates.append(" is ".join(f"{name} of {split}" for split, name in pair))
+        self._same[digest].append((split, name, text))
         self._splits_of_text[text].add(split)
 
     def fill(self, report: Report, charset: Charset | None) -> None:
@@ -115,5 +112,11 @@ class Statistics:
         }
         seen = set("".join(self._splits_of_text))
         report.unseen = "".join(c for c in charset.characters if c not in seen) if charset else ""
-        report.duplicates = sorted(self._duplicates)
+        report.duplicates = sorted(_describe(same) for same in self._same.values() if len(same) > 1)
         report.shared_texts = sum(len(splits) > 1 for splits in self._splits_of_text.values())
+
+
+def _describe(same: list[tuple[str, str, str]]) -> str:
+    names = " is ".join(f"{name} of {split}" for split, name, _ in sorted(same))
+    texts = sorted({text for _, _, text in same})
+    return names if len(texts) == 1 else f"{names}, labelled {' and '.join(texts)}"

@@ -168,13 +168,16 @@ def test_report_of_a_messy_set(tmp_path):
         plate("wrong", text="AI12"),
         plate("cut", text="CD34", box=(40.0, 30.0, 200.0, 79.0)),
         plate("none", text="", characters=()),
+        plate("a9"),  # a1 once more
     ]
     plates[4] = Plate(b"\xff\xd8\xff\xe0 cut", "cut", "train", "CD34")
     report = prepare.prepare(
         "set", reader(plates), tmp_path, charset=TAIWAN, num_characters=6, skip_bad=True, workers=1
     )
-    assert report.counts == {"train": 1, "test": 2}
-    assert report.duplicates == ["t1 of test is a1 of train"]
+    assert report.counts == {"train": 2, "test": 2}
+    assert report.duplicates == [
+        "t1 of test is a1 of train is a9 of train, labelled AB12 and AB13",
+    ]
     assert report.shared_texts == 1
     assert report.without_text == 1
     assert "I" not in report.unseen
@@ -184,7 +187,7 @@ def test_report_of_a_messy_set(tmp_path):
     saved = json.loads((tmp_path / "report.json").read_text())
     assert saved["counts"] == report.counts
     assert saved["bad"] == report.bad
-    for phrase in ("cut: is ", "'I' not in charset", "duplicates across splits: 1"):
+    for phrase in ("cut: is ", "'I' not in charset", "duplicates: 1"):
         assert phrase in str(report)
 
 

@@ -340,6 +340,15 @@ def test_folder_csv_is_found_and_read_in_any_case(tmp_path):
         list(folder.read(tmp_path))
 
 
+def test_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path):
+    """Else the whole photograph would be the plate."""
+    trees.write(tmp_path / "labels.csv", "file,text,xmin,ymin,xmax,ymax\n1.jpg,AB12,1,2,3,4\n")
+    with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
+        list(folder.read(tmp_path))
+    trees.write(tmp_path / "labels.csv", "file,text,x,x1,y1,x2,y2\n1.jpg,AB12,7,1,2,3,4\n")
+    assert [plate.box for plate in folder.read(tmp_path)] == [(1, 2, 3, 4)]
+
+
 def test_a_folder_above_labelled_ones_is_not_read_by_names(tmp_path):
     trees.write(tmp_path / "mine/labels.csv", "file,text\np1.jpg,AB12\n")
     trees.write(tmp_path / "mine/p1.jpg", b"x")
