@@ -251,7 +251,9 @@ def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
       known: the readers' characters; plates that have others are counted as wrong, and it is said.
     """
     confidence, right = outcomes(assessed)
-    rows = [*counts(assessed).items(), ("together", (right.sum(), len(right)))]
+    rows = list(counts(assessed).items())
+    if len(rows) > 1:
+        rows.append(("together", (right.sum(), len(right))))
     lines = [f"{name:<16} {good}/{total}  {good / total:.1%}" for name, (good, total) in rows]
     foreign = [set(each.plate.text) - set(known) for each in assessed]
     if any(foreign):

@@ -135,8 +135,7 @@ def train_batches(
         f"data.prepared {config.data.prepared}: the first process has another set there: prepare "
         "once, in a folder that all processes share, or copy it to each",
     )
-    _tell_of_missing_maps(config)
-    return pipeline.train_batches(
+    batches = pipeline.train_batches(
         config.data.prepared,
         config.data.train,
         find_charset(config.charset),
@@ -151,6 +150,8 @@ def train_batches(
         process_index=part[0],
         process_count=part[1],
     )
+    _tell_of_missing_maps(config)
+    return batches
 
 
 def _tell_of_missing_maps(config: ml_collections.ConfigDict) -> None:
@@ -178,7 +179,7 @@ def test_sets(
         raise DataError(
             config.data.prepared, f"has no split {splits}; it has {counts}: name one with {flags}"
         )
-    for name in missing:
+    for name in missing if jax.process_index() == 0 else ():
         print(f"not tested: {name}, for {config.data.prepared} lacks {config.data.test[name]}")
     return {
         name: functools.partial(

@@ -199,7 +199,8 @@ def make_render(
     unknown = [name for name in config.data.styles if name not in styles.STYLES]
     if unknown or not config.data.styles:
         raise ValueError(
-            f"data.styles {list(config.data.styles)}: must be among {sorted(styles.STYLES)}"
+            f"data.styles {list(config.data.styles)}: what is rendered must be among "
+            f"{', '.join(sorted(styles.STYLES))}"
         )
     chosen = [styles.STYLES[name] for name in config.data.styles]
     texts = [(style, pattern) for style in chosen for pattern in style.patterns]

@@ -126,6 +126,9 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
                 f"{reader}: learned at most {old['num_characters']} characters, and places "
                 f"beyond start untrained: --config.num_characters={old['num_characters']}"
             )
+        unknown = "".join(c for c in metadata["charset"] if c not in theirs["charset"])
+        if unknown:
+            print(f"{reader}: never learned {unknown}, which start untrained")
         if tuple(theirs["image_size"]) != tuple(metadata["image_size"]):
             size = "({},{})".format(*theirs["image_size"])
             print(f'{reader}: learned at another size: --config.image_size="{size}"')

@@ -93,7 +93,7 @@ def test_rendered_plates_among_those_of_files(tmp_path, monkeypatch):
     config.batch_size = 4
     datasets.prepare_run(config)
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with pytest.raises(ValueError, match=r"data.styles \[\]: must be among"):
+    with pytest.raises(ValueError, match=r"data.styles \[\]: what is rendered must be among"):
         inputs.make_inputs(config, sharding, jax.random.key(0))
 
     def make_render(config, sharding, testing=False):

@@ -11,6 +11,7 @@ from hpa_jax.data.plate import Box, Corners, DataError, Plate, box_corners
 # A crop keeps at most this many pixels of plate in both directions: half again what networks see,
 # so that augmentation may zoom, and no more, so that the prepared set stays small.
 MAX_WIDTH, MAX_HEIGHT = 240, 75
+MIN_WIDTH, MIN_HEIGHT = 4, 2  # of a plate: smaller ones are mistakes, such as shares of the image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +39,17 @@ def crop_plate(photograph: Image.Image, plate: Plate, rectify: bool, margin: flo
       margin: how much of the surroundings stays, as a share of the plate's size on each side.
 
     Raises:
-      DataError: the box lies outside the image, or there are no corners to rectify by.
+      DataError: the box lies outside the image or is tiny, or there are no corners to rectify by.
     """
     width, height = photograph.size
     box = plate.box or (0.0, 0.0, float(width), float(height))
     inside = _clip(box, width, height)
+    if inside is not None and (box[2] - box[0] < MIN_WIDTH or box[3] - box[1] < MIN_HEIGHT):
+        raise DataError(
+            plate.name,
+            f"its box {tuple(box)} is less than {MIN_WIDTH}×{MIN_HEIGHT} pixels: boxes are x1, y1, "
+            "x2, y2 in pixels",
+        )
     if inside is None or _area(inside) < 0.5 * _area(box):
         raise DataError(
             plate.name, f"its box {tuple(box)} lies outside its image of {width}×{height} pixels"

@@ -148,7 +148,7 @@ def read_table(
             raise DataError(path, f"has several columns called {', '.join(repeated)}")
         missing = [name for name in columns if name not in header]
         if missing:
-            found = ",".join(header)[:200]
+            found = delimiter.join(header)[:200]
             raise DataError(path, f"has no column {', '.join(missing)}; its header is {found!r}")
         for row in reader:
             where = f"{path}, line {reader.line_num}"
@@ -183,5 +183,5 @@ def cells(row: dict[str, str], source: object) -> list[float]:
     """
     for name, text in row.items():
         if not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text):
-            raise DataError(source, f"{name} is {text[:60]!r}, should be a number")
+            raise DataError(source, f"{name} is {text[:60]!r}, should be a number, as 12 or 12.5")
     return [float(text) for text in row.values()]

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import re
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFont
 
-from hpa_jax.data import gothic
+from hpa_jax.data import gothic, images
 
 BOX = (96, 48)  # rows and columns of a character's box in the atlas
 PAD = 8  # rows and columns around the box, so that heavy strokes may grow out of it
@@ -65,8 +66,8 @@ def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
     if missing:
         raise ValueError(
             f"fonts: no glyph for {''.join(missing)!r} in {', '.join(map(str, fonts or BUILT_IN))}."
-            " Pass fonts=[...] with a .ttf or .otf file that has them, or a folder of images named"
-            " 140_X.jpg, X being the character"
+            " Add a .ttf or .otf file that has them, or a folder of images named 140_X.jpg, X being"
+            """ the character: --config.data.fonts="('gothic','FONT.ttf')\""""
         )
     for name, masks in found:
         _warn(name, masks, characters)
@@ -81,7 +82,10 @@ def _warn(name: str, masks: dict[str, np.ndarray], characters: str) -> None:
     """Says what a font lacks, and which of its characters nobody can tell apart."""
     lacking = "".join(c for c in characters if c not in masks)
     if lacking:
-        warnings.warn(f"fonts: {name} lacks {lacking}: taken from another font", stacklevel=3)
+        alone = f", and rows in {name} are written in no other" if name in FOLDER_FONTS else ""
+        warnings.warn(
+            f"fonts: {name} lacks {lacking}: taken from another font{alone}", stacklevel=3
+        )
     alike = collections.defaultdict(str)
     for character in characters:
         if character in masks:
@@ -141,20 +145,33 @@ def _read_font(font: ImageFont.FreeTypeFont, characters: str) -> dict[str, np.nd
 
 def _read_folder(folder: Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Reads a folder of glyph images as up to four fonts, named as in `FOLDER_FONTS`."""
-    fonts = {name: {} for name in FOLDER_FONTS}
+    fonts, unknown = {name: {} for name in FOLDER_FONTS}, []
     for path in sorted(folder.iterdir()):
-        match = re.fullmatch(r"(140|220|220_up|220_down|green)_(.)", path.stem)
-        if not match or match[2] not in characters:
+        stem = unicodedata.normalize("NFC", path.stem)  # macOS writes Ä as A and its dots
+        match = re.fullmatch(r"(140|220|220_up|220_down|green)_(.)", stem)
+        if not match and path.suffix.lower() in images.SUFFIXES:
+            unknown.append(path.name)
+        character = match and match[2].upper()
+        if not match or character not in characters:
             continue
         names = ("220_up", "220_down") if match[1] == "220" else (match[1],)
         try:
             image = Image.open(path).convert("L").resize((BOX[1], BOX[0]), Image.Resampling.BOX)
         except OSError as error:
             raise ValueError(f"fonts: cannot read the glyph image {path}") from error
+        mask = np.asarray(image) < 128
+        if not 0.02 < mask.mean() < 0.98:
+            raise ValueError(f"fonts: the glyph image {path} is blank: must be dark on light")
         for name in names:
-            fonts[name][match[2]] = np.asarray(image) < 128
+            fonts[name][character] = mask
+    found = ", ".join(unknown[:8])
     if not any(fonts.values()):
-        raise ValueError(f"fonts: no glyph images named 140_X, 220_X or green_X in {str(folder)!r}")
+        raise ValueError(
+            f"fonts: no glyph images named 140_X, 220_X or green_X in {str(folder)!r}, X being a "
+            f"character of the charset{found and '; it holds '}{found}"
+        )
+    if unknown:
+        warnings.warn(f"fonts: not named as glyphs in {folder}, left out: {found}", stacklevel=4)
     return [(name, masks) for name, masks in fonts.items() if masks]
 
 

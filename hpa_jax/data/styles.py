@@ -6,10 +6,13 @@ Lengths are in millimetres from the plate's top left corner. To add a style, add
 
 import dataclasses
 import itertools
+import math
+import numbers
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from hpa_jax.charset import DIGITS, GREEK_LETTERS, LETTERS, PROVINCES
+from hpa_jax.data.glyphs import SPECIAL
 
 Colour = tuple[int, int, int]  # red, green, blue: 0..255
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -21,7 +24,7 @@ GREEN, YELLOW = (14, 128, 78), (240, 172, 16)
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of characters, centred on the plate.
+    """One row of characters.
 
     Attributes:
       y: height of the row's middle.
@@ -29,6 +32,7 @@ class Row:
       gap: space between two boxes.
       separator: width of the space that each of the pattern's "-", "·" and " " takes.
       glyphs: the special font that the row is written in, where there is it (`glyphs.SPECIAL`).
+      x: where the row's middle is, as beside a blue band; None: in the plate's.
     """
 
     y: float
@@ -36,6 +40,7 @@ class Row:
     gap: float
     separator: float
     glyphs: str = "140"
+    x: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +125,7 @@ class PlateStyle:
             raise self._error("palettes: at least one is needed")
         if not isinstance(self.patterns, Mapping) or not self.patterns:
             raise self._error("patterns must be a dict of how often each is, as {'AA-999': 1}")
+        self._check_numbers()
         for symbol, characters in self.alphabets.items():
             if not characters or len(symbol) != 1 or symbol in SEPARATORS + "/":
                 raise self._error(f"alphabets: {symbol!r} cannot stand for {characters!r}")
@@ -128,6 +134,31 @@ class PlateStyle:
             raise self._error(f"the alphabets of {self.linked!r} differ in length")
         for pattern in self.patterns:
             self.place(pattern)
+        for left, top, right, bottom in (decal.box for decal in self.decals):
+            if not (0 <= left < right <= self.size[0] and 0 <= top < bottom <= self.size[1]):
+                box = left, top, right, bottom
+                raise self._error(f"decal {box} must be left, top, right, bottom on the plate")
+
+    def _check_numbers(self) -> None:
+        lengths = [*self.size, *(n for row in self.rows for n in row.character)]
+        weights = [*self.patterns.values(), *(palette.weight for palette in self.palettes)]
+        shares = [self.stickers, *(decal.probability for decal in self.decals)]
+        for what, values, low, high in (
+            ("sizes of the plate and of characters", lengths, 1e-9, math.inf),
+            ("weights of patterns and palettes", weights, 1e-9, math.inf),
+            ("stickers, and probability of decals", shares, 0, 1),
+        ):
+            if not all(isinstance(n, numbers.Real) and low <= n <= high for n in values):
+                wanted = "from 0 to 1" if high == 1 else "more than 0"
+                raise self._error(f"{what} must be numbers {wanted}, not {values}")
+        painted = [*self.palettes, *self.decals]
+        colours = [c for p in painted for c in (p.ground, p.ink, getattr(p, "top", None)) if c]
+        for colour in colours:
+            if len(colour) != 3 or not all(n in range(256) for n in colour):
+                raise self._error(f"colour {colour!r} must be red, green and blue from 0 to 255")
+        unknown = {row.glyphs for row in self.rows} - set(SPECIAL)
+        if unknown:
+            raise self._error(f"glyphs {unknown} of a row must be among {', '.join(SPECIAL)}")
 
     def _error(self, problem: str) -> ValueError:
         return ValueError(f"style {self.name!r}: {problem}")
@@ -154,12 +185,12 @@ class PlateStyle:
         widths = [row.separator if symbol in SEPARATORS else width for symbol in line]
         total = sum(widths) + row.gap * (len(line) - 1)
         top, bottom = row.y - height / 2, row.y + height / 2
-        if total > self.size[0] or top < 0 or bottom > self.size[1]:
+        x = (self.size[0] / 2 if row.x is None else row.x) - total / 2
+        if x < 0 or x + total > self.size[0] or top < 0 or bottom > self.size[1]:
             raise self._error(
                 f"a row of {pattern!r} is {total:g} wide and from {top:g} to {bottom:g} high, "
                 f"beyond the plate's {self.size[0]:g}×{self.size[1]:g}"
             )
-        x = (self.size[0] - total) / 2
         for symbol, wide in zip(line, widths, strict=True):
             if symbol not in SEPARATORS:
                 if symbol not in self.alphabets:

@@ -52,7 +52,8 @@ def test_folder_gives_a_font_a_row_and_the_others_fill_its_gaps(tmp_path):
     with pytest.warns(UserWarning) as told:
         atlas = glyphs.make_atlas("皖A7", [tmp_path, "gothic"])
     said = [str(warning.message) for warning in told]
-    assert "fonts: 140 lacks 7: taken from another font" in said
+    alone = "and rows in 140 are written in no other"
+    assert f"fonts: 140 lacks 7: taken from another font, {alone}" in said
     assert "fonts: gothic lacks 皖: taken from another font" in said
     assert atlas.names == ("140", "220_up", "220_down", "gothic")
     drawn = ink(atlas.distance)
@@ -66,6 +67,23 @@ def test_folder_gives_a_font_a_row_and_the_others_fill_its_gaps(tmp_path):
 
 def test_folder_without_glyphs_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no glyph images"):
+        glyphs.make_atlas("A", [tmp_path])
+    draw_folder(tmp_path, ["150_A"])
+    with pytest.raises(ValueError, match="no glyph images.*; it holds 150_A.png"):
+        glyphs.make_atlas("A", [tmp_path])
+
+
+def test_glyph_images_are_known_in_any_spelling_and_others_are_named(tmp_path):
+    draw_folder(tmp_path, ["140_A\u0308", "140_b", "140_OE"])  # as macOS spells Ä
+    with pytest.warns(UserWarning, match="left out: 140_OE.png"):
+        atlas = glyphs.make_atlas("ÄB", [tmp_path])
+    assert ink(atlas.distance)[0].any(axis=(1, 2)).all()
+
+
+@pytest.mark.parametrize("shade", [0, 255])
+def test_blank_glyphs_are_refused(tmp_path, shade):
+    Image.new("L", (48, 96), shade).save(tmp_path / "140_A.png")
+    with pytest.raises(ValueError, match="140_A.png is blank"):
         glyphs.make_atlas("A", [tmp_path])
 
 

@@ -293,6 +293,12 @@ def test_two_plates_of_one_photograph_are_no_duplicates():
     assert digests[0] != digests[1]
 
 
+def test_boxes_that_are_no_pixels_are_refused():
+    shares = plate(box=(0.1, 0.2, 0.9, 0.8))  # of the image
+    with pytest.raises(DataError, match=r"less than 4×2 pixels: boxes are x1, y1, x2, y2 in pix"):
+        prepare.make_record(shares, False, 0.0)
+
+
 def test_a_tall_plate_keeps_its_width(tmp_path):
     tall = plate(scale=4, box=(160.0, 40.0, 800.0, 440.0), corners=None, characters=())
     prepare.prepare("set", reader([tall]), tmp_path, margin=0.0, workers=1)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from hpa_jax.charset import CHINA, DIGITS, GREECE, LETTERS, TAIWAN, Charset
 from hpa_jax.data import synthetic
-from hpa_jax.data.styles import STYLES, Decal, Palette
+from hpa_jax.data.styles import STYLES, Decal, Palette, Row
 
 TAIWANESE = [style for name, style in STYLES.items() if name.startswith("taiwan")]
 
@@ -230,6 +230,16 @@ def test_loose_crops_and_tilted_plates_show_smaller_characters(little, much):
     assert sizes[1] < 0.8 * sizes[0]
 
 
+def test_a_row_may_stand_beside_the_middle():
+    """As on European plates, beside the blue band."""
+    style = STYLES["taiwan_old"]
+    (row,) = style.rows
+    moved = dataclasses.replace(style, rows=(dataclasses.replace(row, x=style.size[0] / 2 + 7),))
+    for pattern in style.patterns:
+        middle, beside = style.place(pattern).boxes, moved.place(pattern).boxes
+        assert np.allclose(np.subtract(beside, middle), [7, 0, 7, 0])
+
+
 def test_cut_plates_keep_the_text_that_they_no_longer_show():
     plain = dataclasses.replace(STYLES["taiwan_new"], patterns={"AAA-9999": 1})
     whole, cut = (render([plain], count=32, tilt=0.0, cut=share) for share in (0.0, 1.0))
@@ -255,6 +265,14 @@ def test_options_below_nothing_are_refused(name):
         ({"rows": STYLES["greece"].rows[0]}, r"rows must be a tuple of Row, as \(Row\(…\),\)"),
         ({"palettes": ()}, "palettes: at least one"),
         ({"decals": [Decal((0, 0, 1, 1))]}, "decals must be a tuple of Decal"),
+        ({"patterns": {"AAA-9999": 0}}, "weights of patterns and palettes must be numbers more"),
+        ({"palettes": (Palette((1, 2, 3), (0, 0, 0), "1"),)}, "weights .* must be numbers more"),
+        ({"size": ("380", 160)}, "sizes of the plate .* must be numbers more than 0"),
+        ({"stickers": 5}, "stickers, .* must be numbers from 0 to 1"),
+        ({"palettes": (Palette((300, 0, 0), (0, 0, 0)),)}, r"colour \(300, 0, 0\) must be red"),
+        ({"decals": (Decal((90, 0, 10, 9)),)}, r"decal \(90, 0, 10, 9\) must be left, top"),
+        ({"rows": (Row(80, (45, 90), 5, 20, "gothik"),)}, "'gothik'} of a row must be among"),
+        ({"rows": (Row(80, (45, 90), 5, 20, x=40),)}, "beyond the plate's"),
         ({"alphabets": {"A": "AB", "9": ""}}, "alphabets: '9' cannot stand for ''"),
         ({"alphabets": {"A": "AB", "9": "123"}, "linked": "A9"}, "of 'A9' differ in length"),
     ],
