@@ -150,7 +150,9 @@ def train_batches(
         process_index=part[0],
         process_count=part[1],
     )
-    _tell_of_missing_maps(config)
+    if jax.process_index() == 0:
+        _tell_of_missing_maps(config)
+        _tell_of_unused_splits(config)
     return batches
 
 
@@ -160,11 +162,21 @@ def _tell_of_missing_maps(config: ml_collections.ConfigDict) -> None:
     names = records.split_names(config.data.train)
     some = any(count for name, count in counts.items() if name in names or "all" in names)
     wanted = config.loss.semantic or config.loss.position
-    if wanted and not some and jax.process_index() == 0:
+    if wanted and not some:
         print(
             f"no plate of {config.data.train} has character boxes: they train by their text alone, "
             "without LS and LP (data.estimate_boxes makes boxes, when preparing)"
         )
+
+
+def _tell_of_unused_splits(config: ml_collections.ConfigDict) -> None:
+    """Says which plates neither train nor test: a split may be spelled otherwise than meant."""
+    splits = (config.data.train, *config.data.test.values())
+    used = {name for split in splits for name in records.split_names(split)}
+    counts = records.read_report(config.data.prepared)["counts"]
+    unused = ", ".join(f"{name} ({n} plates)" for name, n in counts.items() if name not in used)
+    if unused and "all" not in used:
+        print(f"neither trained on nor tested: {unused}")
 
 
 def test_sets(

@@ -1,6 +1,7 @@
 """Training, top to bottom: network, data, state, checkpoints, loop."""
 
 import contextlib
+import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
+from flax import traverse_util
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
@@ -89,6 +91,8 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
         state = resume(manager, state, metadata)
         if first_process:
             print(f"resumed at step {state.step} of {config.num_steps}")
+            for change in changes(config, workdir / "config.json"):
+                print(f"another config than before: {change}")
     elif start or config.init.backbone:
         state = start_from(state, start, config.init.backbone, metadata)
     first_step = int(state.step)
@@ -129,6 +133,20 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
             "from there"
         )
     return state
+
+
+def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]:
+    """What a config has otherwise than the run's saved one, a line a field."""
+    if not saved.is_file():
+        return []
+    texts = saved.read_text(encoding="utf-8"), config.to_json_best_effort()
+    before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
+    return [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        + (", which only a new run would take" if name.startswith("init.") else "")
+        for name in sorted(before | now)
+        if before.get(name) != now.get(name)
+    ]
 
 
 def make_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

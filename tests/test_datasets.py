@@ -78,6 +78,11 @@ def test_from_the_users_tree_to_batches(tmp_path, capsys):
     (batch,) = itertools.islice(datasets.train_batches(config, 4, 3), 1)
     assert batch["image"].shape == (4, 50, 160, 3)
     assert batch["has_maps"].all()
+    assert "neither trained" not in capsys.readouterr().out
+    config.data.test = {}
+    datasets.train_batches(config, 4, 0)
+    assert "neither trained on nor tested: base_test (5 plates)" in capsys.readouterr().out
+    config.data.test = {"base": "base_test"}
     assert (np.unique(batch["position"][0]) == np.arange(8)).all()
     tests = datasets.test_sets(config)
     assert [batch["weight"].sum() for batch in tests["base"]()] == [4, 1]

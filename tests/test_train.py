@@ -87,6 +87,19 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
     assert_equal_trees(state, run[1])
 
 
+def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
+    other = config.copy_and_resolve_references()
+    other.init.checkpoint, other.log_every = "tw_small", 7
+    train.train_and_evaluate(other, run[0])
+    told = capsys.readouterr().out
+    assert "init.checkpoint was '' and is 'tw_small', which only a new run would take" in told
+    assert f"log_every was {config.log_every} and is 7\n" in told
+    train.train_and_evaluate(config, run[0])
+    capsys.readouterr()
+    train.train_and_evaluate(config, run[0])
+    assert "another config" not in capsys.readouterr().out
+
+
 def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
     make_init = train.make_init
 
@@ -236,7 +249,7 @@ def test_a_loss_of_nothing_is_refused(config, tmp_path):
 def test_unknown_styles_are_refused(config, tmp_path):
     other = config.copy_and_resolve_references()
     other.data.styles = ("mars",)
-    with pytest.raises(ValueError, match=r"data.styles \['mars'\]: must be among"):
+    with pytest.raises(ValueError, match=r"data.styles \['mars'\]: what is rendered must be among"):
         train.train_and_evaluate(other, tmp_path)
 
 
