@@ -20,6 +20,7 @@ from hpa_jax.charset import TAIWAN, Charset, find_charset
 from hpa_jax.models.hpa import HPANet
 
 Path = str | pathlib.Path
+AUTHORS_SIZE = 50, 160  # height and width of the plates that their code reads
 
 
 def convert_torchvision(file: Path, to: Path) -> str:
@@ -56,18 +57,28 @@ def convert_vim_lpr(
         )
     network |= {"grey": grey}
     model = HPANet(**network)
-    _write(to, variables, checkpoint.make_metadata(model, charset, (50, 160), styles=()))
+    _write(to, variables, checkpoint.make_metadata(model, charset, AUTHORS_SIZE, styles=()))
     return network
 
 
-def convert_back(path: Path, to: Path) -> None:
+def convert_back(path: Path, to: Path) -> list[str]:
     """Writes the best checkpoint of a run as a state dictionary that the authors' code loads.
+
+    Returns:
+      What that code must be changed in to read the same, for weights do not say it.
 
     Raises:
       OSError, ValueError: as `readers.load` and `write_state_dict`.
     """
-    variables, _ = readers.load(path)
+    variables, metadata = readers.load(path)
     write_state_dict(torch_weights.to_vim_lpr(variables), to)
+    height, width = metadata["image_size"]
+    differing = {
+        "colour plates": not metadata["network"]["grey"],
+        f"plates of {height}×{width} pixels": (height, width) != AUTHORS_SIZE,
+        f"the class ids of {metadata['charset']!r}": metadata["charset"] != TAIWAN.characters,
+    }
+    return [what for what, differs in differing.items() if differs]
 
 
 def read_state_dict(file: Path) -> dict[str, np.ndarray]:
@@ -161,8 +172,10 @@ def _main(argv: Sequence[str]) -> int:
             network = convert_vim_lpr(source, to, charset, _GREY.value)
             print(f"{to}: {network}. Read with python -m hpa_jax.recognize --checkpoint={to}")
         else:
-            convert_back(source, to)
+            differing = convert_back(source, to)
             print(f"{to}: a state dictionary under the authors' names")
+            if differing:
+                print(f"the authors' code must be made to take: {', '.join(differing)}")
     except ModuleNotFoundError as error:
         print(f"error: {error}: pip install 'hpa_jax[torch]'", file=sys.stderr)
         return 2

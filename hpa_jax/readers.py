@@ -27,7 +27,8 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Variables and metadata of a reader.
 
     Args:
-      path: a run's --workdir, a shipped reader's name, or a small file (.npz).
+      path: a run's --workdir, or RUN/checkpoints/STEP; a shipped reader's name; or a small file
+        (.npz).
 
     Raises:
       OSError, ValueError: there is none, or it is damaged or of another format; it is named.

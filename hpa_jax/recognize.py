@@ -211,7 +211,8 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
 
     Args:
       path: a shipped reader's name ("cn", "tw"), a small file (.npz) as `hpa_jax.export` writes, or
-        the --workdir of a training run, whose most accurate checkpoint is taken.
+        the --workdir of a training run, whose most accurate checkpoint is taken, or
+        RUN/checkpoints/STEP.
       runtime: what it runs on; see `runtime.make_forward`.
 
     Raises:

@@ -50,6 +50,12 @@ def test_released_weights_read_as_in_pytorch(backbone, tmp_path):
     assert [reading.text for reading in readings] == texts
 
 
+def test_what_weights_do_not_say_is_said_on_the_way_back(tmp_path):
+    differing = convert.convert_back("cn_small", tmp_path / "weights.pth")
+    assert differing[:2] == ["colour plates", "plates of 48×160 pixels"]
+    assert "class ids of '京沪" in differing[2]
+
+
 def test_back_to_pytorch_and_again_is_exact(tmp_path):
     reference = random_torch(2, imagenet_head=True)
     torch.save(reference.state_dict(), tmp_path / "weights.pth")
@@ -57,7 +63,7 @@ def test_back_to_pytorch_and_again_is_exact(tmp_path):
     first = checkpoint.load(tmp_path / "reader")[0]
     loaded = torch_hpa.TorchHPA(imagenet_head=True)
     for suffix in (".pth", ".safetensors"):
-        convert.convert_back(tmp_path / "reader", tmp_path / f"back{suffix}")
+        assert convert.convert_back(tmp_path / "reader", tmp_path / f"back{suffix}") == []
         state = convert.read_state_dict(tmp_path / f"back{suffix}")
         loaded.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=True)
         for name, tensor in reference.state_dict().items():

@@ -272,7 +272,7 @@ def test_runs_are_judged_by_the_average_on_the_first_test_set():
     assert train.evaluate_all(plates, step, state, 1, log) == 1.0
 
 
-def test_no_key_is_used_twice():
+def test_evaluation_has_a_key_of_its_own():
     train_key, eval_key, _ = train.make_keys(0)
     assert (jax.random.key_data(train_key) != jax.random.key_data(eval_key)).any()
 

@@ -50,9 +50,8 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
     for outer in files.subfolders(root):
         subset, inner = _subset(outer) or (None, None)
         if subset:
-            yield from (_official if _part(inner, "Image", official=True) else _vim_lpr)(
-                inner, subset, on_bad
-            )
+            official = _part(inner, "groundtruth_recognition") is not None
+            yield from (_official if official else _vim_lpr)(inner, subset, on_bad)
 
 
 def _subset_name(folder: pathlib.Path) -> str:
@@ -76,16 +75,15 @@ def _subset(folder: pathlib.Path) -> tuple[str, pathlib.Path] | None:
     return None
 
 
-def _part(folder: pathlib.Path, name: str, official: bool = False) -> pathlib.Path | None:
-    """Returns a folder's part by its name in any case; with `official`, only in that layout."""
+def _part(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Returns a folder's part by its name, in any case."""
     parts = {child.name.lower(): child for child in files.subfolders(folder)}
-    if official and "groundtruth_recognition" not in parts:
-        return None
-    return parts.get(name.lower())
+    return parts.get(name)
 
 
 def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plate]:
-    images = {pathlib.PurePath(n).stem: n for n in files.image_names(_part(folder, "image"))}
+    image_folder = _part(folder, "image")
+    images = {pathlib.PurePath(n).stem: n for n in files.image_names(image_folder)}
     texts = _part(folder, "groundtruth_recognition")
     boxes = _part(folder, "groundtruth_localization")
     if boxes is None:
@@ -99,8 +97,7 @@ def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plat
                 box = _box(boxes / f"{label}.txt")
                 second_unread = label != stem and not (texts / f"{label}.txt").exists()
                 text = "" if second_unread else _text(texts / f"{label}.txt")
-                path = _part(folder, "image") / name
-                yield Plate(path, f"{subset.upper()}/{label}", split, text, box)
+                yield Plate(image_folder / name, f"{subset.upper()}/{label}", split, text, box)
             except DataError as error:
                 on_bad(error)
     _check_orphans(texts, images, on_bad)
@@ -118,7 +115,7 @@ def _text(path: pathlib.Path) -> str:
     lines = files.read_text(path).split()
     text = normalise_text("".join(lines))
     if not 1 <= len(text) <= 8:
-        raise DataError(path, f"{text[:40]!r} is no plate's text: one character a line, 4 to 6")
+        raise DataError(path, f"{text[:40]!r} is no plate's text: one character a line")
     return text
 
 

@@ -27,7 +27,6 @@ from hpa_jax.data.records import tfds
 from hpa_jax.data.report import Report, Statistics
 
 PLATES_A_SHARD = 1024
-INFO = "dataset_info.json"  # TFDS's, written last
 WORK = ".shards"  # one JSON a finished shard, for resuming
 VERSION = 2  # of what a shard holds; another number makes all shards anew
 
@@ -103,7 +102,7 @@ def prepare(
         raise DataError(name, f"the reader found no plates with a text{found}")
 
     # --- Second pass: the photographs. Until it is finished again, nobody should open the set.
-    (directory / INFO).unlink(missing_ok=True)
+    (directory / records.INFO).unlink(missing_ok=True)
     chosen = (plate for plate in read(_ignore) if plate.text and usable(plate, _ignore))
     shards = (
         Shard(path, _notes(path), split, plates, rectify, margin, strict=not skip_bad)
@@ -157,7 +156,7 @@ def _ignore(error: DataError) -> None:
 
 
 def _check_directory(directory: pathlib.Path, name: str) -> None:
-    info = directory / INFO
+    info = directory / records.INFO
     try:
         other = json.loads(info.read_text())["name"] if info.is_file() else name
     except (ValueError, KeyError) as error:
@@ -193,7 +192,7 @@ def _cut(
     name: str,
     plates_a_shard: int,
 ) -> Iterator[tuple[str, pathlib.Path, list[Plate]]]:
-    """Yields (split, path, plates) for each shard; the shards of a split are equally long."""
+    """Yields (split, path, plates) for each shard; all of a split but the last equally long."""
     shards_of = {split: -(-total // plates_a_shard) for split, total in totals.items()}
     size_of = {split: -(-totals[split] // count) for split, count in shards_of.items()}
     waiting, done = collections.defaultdict(list), collections.Counter()

@@ -22,6 +22,7 @@ except ImportError as error:
     ) from error
 
 REPORT = "report.json"
+INFO = "dataset_info.json"  # TFDS's, written last
 FEATURES = tfds.features.FeaturesDict(
     {
         "image": tfds.features.Image(
@@ -91,8 +92,8 @@ class Source:
             is empty.
         """
         directory = pathlib.Path(directory)
-        if not (directory / "dataset_info.json").is_file():
-            raise DataError(directory, "holds no prepared data set: run --mode=prepare first")
+        if not (directory / INFO).is_file():
+            raise _nothing_prepared(directory)
         try:
             builder = tfds.builder_from_directory(directory)
         except Exception as error:  # TFDS and Protobuf raise almost anything over damaged files
@@ -113,6 +114,10 @@ class Source:
         return self._bytes[index]
 
 
+def _nothing_prepared(directory: str | os.PathLike) -> DataError:
+    return DataError(directory, "holds no prepared data set: run --mode=prepare first")
+
+
 def split_names(split: str) -> list[str]:
     """The splits that an expression such as "ac+rp[:90%]" names."""
     return [part.split("[")[0].strip() for part in split.split("+")]
@@ -126,7 +131,7 @@ def read_report(directory: str | os.PathLike) -> dict:
     """
     file = pathlib.Path(directory) / REPORT
     if not file.is_file():
-        raise DataError(directory, "holds no prepared data set: run --mode=prepare first")
+        raise _nothing_prepared(directory)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
