@@ -1,6 +1,7 @@
 """Training, top to bottom: network, data, state, checkpoints, loop."""
 
 import contextlib
+import functools
 import json
 import pathlib
 import sys
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 from flax import traverse_util
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
@@ -75,26 +77,12 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     train_key, eval_key, init_key = jax.jit(make_keys, out_shardings=replicated)(config.seed)
     plates = inputs.make_inputs(config, sharded, eval_key)
 
-    # --- State: 1. this run's latest checkpoint, 2. what config.init names, 3. random weights.
+    # --- State: this run's latest checkpoint, else what config.init names, else random weights.
     manager = checkpoint.open_manager(workdir, config.keep_checkpoints)
     metadata = checkpoint.make_metadata(model, charset, config.image_size, config.data.styles)
-    fresh = checkpoint.latest_step(manager) is None
-    start = None
-    if fresh and config.init.checkpoint:
-        start = load_start(config.init.checkpoint, metadata)  # refused before anything compiles
     init = make_init(model, tx, config.image_size, bool(config.ema))
-    state = jax.jit(init, out_shardings=replicated)(init_key)
-    if first_process:
-        count = sum(x.size for x in jax.tree.leaves(state.variables["params"]))
-        print(f"{config.model.backbone}: {count:,} parameters")
-    if not fresh:
-        state = resume(manager, state, metadata)
-        if first_process:
-            print(f"resumed at step {state.step} of {config.num_steps}")
-            for change in changes(config, workdir / "config.json"):
-                print(f"another config than before: {change}")
-    elif start or config.init.backbone:
-        state = start_from(state, start, config.init.backbone, metadata)
+    init = functools.partial(jax.jit(init, out_shardings=replicated), init_key)
+    state = resume_or_start(config, workdir, manager, metadata, init)
     first_step = int(state.step)
 
     # --- Steps.
@@ -132,6 +120,39 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
             f"stopped after step {step} of {config.num_steps}, saved: the same command goes on "
             "from there"
         )
+    return state
+
+
+def resume_or_start(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    manager: ocp.CheckpointManager,
+    metadata: dict[str, Any],
+    init: Callable[[], TrainState],
+) -> TrainState:
+    """The state to train from; says where it comes from.
+
+    Raises:
+      ValueError: the latest checkpoint, or what `config.init` names, does not fit.
+    """
+    first_process = jax.process_index() == 0
+    fresh = checkpoint.latest_step(manager) is None
+    start = None
+    if fresh and config.init.checkpoint:
+        start = load_start(config.init.checkpoint, metadata)  # refused before anything compiles
+    state = init()
+    if first_process:
+        count = sum(x.size for x in jax.tree.leaves(state.variables["params"]))
+        print(f"{config.model.backbone}: {count:,} parameters")
+    if fresh and (start or config.init.backbone):
+        return start_from(state, start, config.init.backbone, metadata)
+    if fresh:
+        return state
+    state = resume(manager, state, metadata)
+    if first_process:
+        print(f"resumed at step {state.step} of {config.num_steps}")
+        for change in changes(config, workdir / "config.json"):
+            print(f"another config than before: {change}")
     return state
 
 

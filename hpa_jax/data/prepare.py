@@ -108,19 +108,10 @@ def prepare(
         Shard(path, _notes(path), split, plates, rectify, margin, strict=not skip_bad)
         for split, path, plates in _cut(chosen, totals, directory, name, plates_a_shard)
     )
-    statistics, lengths = Statistics(), collections.defaultdict(dict)
-    sizes = collections.Counter()
     files = sum(-(-total // plates_a_shard) for total in totals.values())
     workers = min(workers or machine.cores(), files)  # a process takes seconds to start
-    with tqdm(total=sum(totals.values()), unit="plate", dynamic_ncols=True) as progress:
-        for shard, notes in _run(shards, workers):
-            for plate in notes["plates"]:
-                statistics.add(shard.split, *plate)
-            bad += [DataError(*problem) for problem in notes["bad"]]
-            lengths[shard.split][shard.path.name] = len(notes["plates"])
-            sizes[shard.split] += notes["bytes"]
-            progress.update(len(shard.plates))
-
+    statistics, lengths, sizes, unreadable = _write_all(shards, workers, sum(totals.values()))
+    bad += unreadable
     if not any(n for shards in lengths.values() for n in shards.values()):
         raise DataError(name, f"none of its photographs can be used; the first: {bad[0]}")
 
@@ -129,6 +120,28 @@ def prepare(
     report.bad = sorted(map(str, bad))
     _finish(directory, name, lengths, sizes, report)
     return report
+
+
+def _write_all(
+    shards: Iterable[Shard], workers: int, total: int
+) -> tuple[Statistics, dict[str, dict[str, int]], collections.Counter[str], list[DataError]]:
+    """Writes all shards, and shows the progress.
+
+    Returns:
+      Statistics of the plates, their number by split and file, bytes by split, and what could not
+      be used.
+    """
+    statistics, lengths = Statistics(), collections.defaultdict(dict)
+    sizes, bad = collections.Counter(), []
+    with tqdm(total=total, unit="plate", dynamic_ncols=True) as progress:
+        for shard, notes in _run(shards, workers):
+            for plate in notes["plates"]:
+                statistics.add(shard.split, *plate)
+            bad += [DataError(*problem) for problem in notes["bad"]]
+            lengths[shard.split][shard.path.name] = len(notes["plates"])
+            sizes[shard.split] += notes["bytes"]
+            progress.update(len(shard.plates))
+    return statistics, lengths, sizes, bad
 
 
 def _notes(shard: pathlib.Path) -> pathlib.Path:
