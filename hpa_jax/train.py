@@ -27,6 +27,7 @@ from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.train_state import (
     TrainState,
+    load_backbone,
     load_start,
     make_init,
     resumable,
@@ -137,17 +138,17 @@ def resume_or_start(
     """
     first_process = jax.process_index() == 0
     fresh = checkpoint.latest_step(manager) is None
-    start = None
-    if fresh and config.init.checkpoint:
-        start = load_start(config.init.checkpoint, metadata)  # refused before anything compiles
+    start, backbone = None, None
+    if fresh and config.init.checkpoint:  # refused before anything compiles, if it does not fit
+        start = load_start(config.init.checkpoint, metadata)
+    if fresh and config.init.backbone:
+        backbone = load_backbone(config.init.backbone, metadata)
     state = init()
     if first_process:
         count = sum(x.size for x in jax.tree.leaves(state.variables["params"]))
         print(f"{config.model.backbone}: {count:,} parameters")
-    if fresh and (start or config.init.backbone):
-        return start_from(state, start, config.init.backbone, metadata)
     if fresh:
-        return state
+        return start_from(state, start, backbone, metadata) if start or backbone else state
     state = resume(manager, state, metadata)
     if first_process:
         print(f"resumed at step {state.step} of {config.num_steps}")

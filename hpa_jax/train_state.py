@@ -135,10 +135,28 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
     return trained, theirs
 
 
+def load_backbone(path: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Variables of a run or a converted ResNet, once its backbone fits; before anything compiles.
+
+    Raises:
+      OSError, ValueError: it is missing or damaged, or does not fit; all that differs is named.
+    """
+    variables, theirs = checkpoint.load(path)
+    old, new = {"width": 1.0} | theirs["network"], metadata["network"]
+    flags = [
+        f"--config.model.{name}={old[name]}"
+        for name in ("backbone", "width")
+        if old[name] != new[name]
+    ]
+    if flags:
+        raise ValueError(f"init.backbone {path}: is of another network: {' '.join(flags)}")
+    return variables
+
+
 def start_from(
     state: TrainState,
     start: tuple[dict[str, Any], dict[str, Any]] | None,
-    backbone: str,
+    backbone: dict[str, Any] | None,
     metadata: dict[str, Any],
 ) -> TrainState:
     """The first state with the weights of other runs, in the shardings of `state`.
@@ -146,12 +164,11 @@ def start_from(
     Args:
       state: of the new network, just initialised.
       start: what `load_start` gave, or None.
-      backbone: a run or converted ResNet whose `backbone/context_path` is taken; or "".
+      backbone: what `load_backbone` gave, whose `backbone/context_path` is taken; or None.
       metadata: of the new network.
 
     Raises:
-      OSError, ValueError: a checkpoint is missing or damaged, or does not fit; all that differs
-        is named.
+      ValueError: one of them does not fit; all that differs is named.
     """
     variables = jax.device_get(state.variables)
     if start:
@@ -161,8 +178,7 @@ def start_from(
         charsets = Charset(theirs["charset"]), Charset(metadata["charset"])
         variables = weights.adapt(trained, variables, *charsets)
     if backbone:
-        imagenet, _ = checkpoint.load(backbone)
-        variables = weights.graft(variables, imagenet, "backbone/context_path")
+        variables = weights.graft(variables, backbone, "backbone/context_path")
     # From the host: a process cannot put its own device's arrays on those of others.
     variables = jax.device_get(variables)
     variables = jax.device_put(variables, jax.tree.map(lambda x: x.sharding, state.variables))

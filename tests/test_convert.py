@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import hpa_jax
-from hpa_jax import checkpoint, convert, torch_weights, weights
+from hpa_jax import checkpoint, convert, torch_weights, train_state, weights
 from hpa_jax.models import resnet
 
 torch = pytest.importorskip(
@@ -122,7 +122,8 @@ def test_a_backbone_is_no_reader_and_is_trained_from(tmp_path):
     model = hpa_jax.HPANet()
     tree = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 50, 160, 3), np.float32))
     fresh = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), tree)
-    variables, _ = checkpoint.load(tmp_path / "imagenet")
+    metadata = {"network": {"backbone": "resnet18", "width": 1.0}}
+    variables = train_state.load_backbone(tmp_path / "imagenet", metadata)
     grafted = weights.graft(fresh, variables, "backbone/context_path")
     kernel = grafted["params"]["backbone"]["context_path"]["conv1"]["kernel"]
     np.testing.assert_array_equal(kernel, state["conv1.weight"].permute(2, 3, 1, 0))

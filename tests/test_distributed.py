@@ -26,7 +26,9 @@ for c.num_steps in (1, 2):  # the second time it resumes
     state = train.train_and_evaluate(c, workdir)
 evaluate.evaluate_run(c, workdir)
 metadata = checkpoint.load(workdir)[1]
-grafted = train_state.start_from(state, None, workdir, metadata)  # a run's backbone
+grafted = train_state.start_from(  # a run's backbone
+    state, None, train_state.load_backbone(workdir, metadata), metadata
+)
 jax.tree.map(np.testing.assert_array_equal, *jax.device_get((grafted.variables, state.variables)))
 print("ended at step", int(state.step), "on", jax.device_count(), "devices")
 """

@@ -129,6 +129,18 @@ def test_a_backbone_is_grafted(config, reader, tmp_path):
     )
 
 
+def test_a_backbone_of_another_network_is_refused_before_anything_compiles(
+    config, reader, tmp_path, monkeypatch
+):
+    other = config.copy_and_resolve_references()
+    other.init.checkpoint, other.init.backbone = "", str(reader[0])
+    other.model.backbone, other.model.width = "resnet34", 0.25
+    monkeypatch.setattr(train, "make_init", lambda *_: pytest.fail)
+    says = "init.backbone .*: is of another network: --config.model.backbone=resnet18 .*width=0.125"
+    with pytest.raises(ValueError, match=says):
+        train.train_and_evaluate(other, tmp_path)
+
+
 def test_training_goes_on_from_a_narrower_reader(config, reader, tmp_path, capsys):
     other = config.copy_and_resolve_references()
     other.init.checkpoint, other.model.width = str(reader[0]), 0.25
