@@ -1,5 +1,6 @@
 """The readers that come with the package."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import pytest
 from PIL import Image
 
 import hpa_jax
-from hpa_jax import readers, recognize
+from hpa_jax import assess, readers, recognize
+from hpa_jax.data import folder
 from hpa_jax.data.styles import STYLES
 from hpa_jax.data.synthetic import make_renderer
 
 MIB = 2**20
+REAL = pathlib.Path(__file__).resolve().parents[2] / "shared/plates/cn"
 
 
 def test_they_are_small_and_described():
@@ -79,7 +82,7 @@ def test_commands_know_them(plates, tmp_path):
     read = [line.split("\t")[1] for line in run("recognize", tmp_path).splitlines()]
     assert sum(a == b for a, b in zip(read, texts[:4], strict=True)) >= 3
     assessed = run("assess", "--checkpoint=tw", f"--to={tmp_path / 'to'}", tmp_path)
-    assert re.search(r"together +[34]/4", assessed)
+    assert re.search(r"all +[34]/4", assessed)
     assert (tmp_path / "to" / "reliability.png").exists()
 
 
@@ -100,3 +103,14 @@ def test_what_is_no_plate_is_not_trusted(name, plates):
     confidences = [reading.confidence for reading in readings]
     assert np.median(confidences) < 0.05
     assert np.mean([c > 0.9 for c in confidences]) < 0.05
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real plates in ../shared")
+def test_cn_reads_whole_plates_and_doubts_cut_ones():
+    dev = [plate for plate in folder.read(REAL) if plate.split == "dev"][::9]
+    whole = [assess.crop(plate) for plate in dev]
+    cut = [image.crop((0, 0, 3 * image.width // 4, image.height)) for image in whole]
+    reader = hpa_jax.load_recognizer("cn")
+    read = [r.text == plate.text for r, plate in zip(reader.read(whole), dev, strict=True)]
+    assert np.mean(read) > 0.9
+    assert np.mean([reading.confidence > 0.5 for reading in reader.read(cut)]) < 0.05
