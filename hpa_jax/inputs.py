@@ -86,7 +86,9 @@ def make_inputs(
       ValueError: a field is wrong; it is named.
     """
     if not config.data.get("prepared"):
-        render, whole = (make_render(config, sharding, testing=t) for t in (False, True))
+        render = whole = make_render(config, sharding)
+        if config.data.cut:
+            whole = make_render(config, sharding, testing=True)
         test = make_eval_batches(whole, eval_key, config.eval_size, config.batch_size)
         return Inputs(
             lambda key, fed: render(jax.random.split(key, config.batch_size)),
