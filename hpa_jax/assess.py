@@ -191,11 +191,9 @@ def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) 
             f"{right.sum()} of {len(right)} plates were read right, and a temperature is fitted on "
             "some right and some wrong ones: give more plates"
         )
-    read = jax.jit(lambda x: reader.model.apply(reader.variables, x / 255.0).logits)
-    pixels = [
-        recognize.to_pixels(crop(each.plate, each.margin), reader.image_size) for each in assessed
-    ]
-    logits_BCK = np.concatenate([read(x[None]) for x in pixels])
+    probabilities = reader.probabilities(crop(each.plate, each.margin) for each in assessed)
+    # Logits but for a constant; float32 rounds those of next to no probability to 0.
+    logits_BCK = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
     def log_loss(temperature: float) -> float:
         characters = jax.nn.softmax(logits_BCK / temperature).max(axis=-1)
@@ -305,8 +303,8 @@ def _main(argv: Sequence[str]) -> int:
     if len(argv) + bool(_RENDERED.value) != 2:
         raise app.UsageError("name one folder of labelled photographs, or give --rendered=N")
     names = _CHECKPOINT.value or []
-    elsewhere = _SPLIT.value or _MARGIN.value if _RENDERED.value else _FONTS.value
-    if elsewhere:
+    ignored = _SPLIT.value or _MARGIN.value if _RENDERED.value else _FONTS.value
+    if ignored:
         raise app.UsageError("--split and --margin are for photographs, --fonts is for --rendered")
     if (_RENDERED.value or _FIT.value) and len(names) != 1:
         raise app.UsageError("--rendered and --fit_temperature are for one --checkpoint=READER")

@@ -118,11 +118,13 @@ class Recognizer:
         Raises:
           ValueError: as `read`.
         """
-        pixels = (to_pixels(plate, self.image_size) for plate in _each(plates))
         shape = 0, self.model.num_characters, self.model.num_classes + self.model.void
         batches = [np.zeros(shape, np.float32)]
-        while batch := list(itertools.islice(pixels, batch_size)):
-            batches.append(all_probabilities(self.model, self.variables, np.stack(batch)))
+        for decoded in _decode_ahead(plates, [self.image_size], batch_size):
+            for error in (sizes for sizes in decoded if isinstance(sizes, ValueError)):
+                raise error
+            pixels = np.stack([sizes[self.image_size] for sizes in decoded])
+            batches.append(all_probabilities(self.model, self.variables, pixels))
         return np.concatenate(batches)
 
     def _read_decoded(
@@ -161,20 +163,17 @@ def read_with_all(
     """
     if not recognizers:
         raise ValueError("no readers to read with")
-    if batch_size < 1:
-        raise ValueError(f"batch_size {batch_size}: must be at least 1")
-    return _read_with_all(recognizers, plates, maps, batch_size)
+    batches = _decode_ahead(plates, {reader.image_size for reader in recognizers}, batch_size)
+    return (reading for decoded in batches for reading in _surest(recognizers, decoded, maps))
 
 
-def _read_with_all(
-    recognizers: Sequence[Recognizer], plates: Images, maps: bool, batch_size: int
+def _surest(
+    recognizers: Sequence[Recognizer], decoded: Sequence[Decoded], maps: bool
 ) -> Iterator[Reading | ValueError]:
-    sizes = {reader.image_size for reader in recognizers}
-    for decoded in _decode_ahead(plates, sizes, batch_size):
-        streams = [reader._read_decoded(decoded, maps) for reader in recognizers]
-        for readings in zip(*streams, strict=True):
-            failed = isinstance(readings[0], ValueError)  # it then failed for all of them
-            yield readings[0] if failed else max(readings, key=lambda r: r.confidence)
+    streams = [reader._read_decoded(decoded, maps) for reader in recognizers]
+    for readings in zip(*streams, strict=True):
+        failed = isinstance(readings[0], ValueError)  # it then failed for all of them
+        yield readings[0] if failed else max(readings, key=lambda r: r.confidence)
 
 
 def _each(plates: Images) -> Iterator[ImageLike]:
@@ -185,8 +184,19 @@ def _each(plates: Images) -> Iterator[ImageLike]:
 def _decode_ahead(
     plates: Images, sizes: Iterable[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
-    """Batches of images, each at all sizes; the next batch is decoded while one is read."""
-    plates = _each(plates)
+    """Batches of images, each at all sizes; the next batch is decoded while one is read.
+
+    Raises:
+      ValueError: batch_size is less than 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size}: must be at least 1")
+    return _decoded_batches(_each(plates), sizes, batch_size)
+
+
+def _decoded_batches(
+    plates: Iterator[ImageLike], sizes: Iterable[tuple[int, int]], batch_size: int
+) -> Iterator[list[Decoded]]:
     with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
 
         def start() -> list[concurrent.futures.Future]:

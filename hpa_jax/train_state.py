@@ -1,7 +1,7 @@
 """The state of training, and where a first one comes from: a checkpoint, or other runs' weights."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
@@ -106,11 +106,7 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
     """
     trained, theirs = readers.load(reader)
     old, new = theirs["network"], metadata["network"]
-    flags = [
-        f"--config.model.{name}={old[name]}"
-        for name in ("backbone", "classifier", "attention", "grey")
-        if old[name] != new[name]
-    ]
+    flags = _differing(old, new, ("backbone", "classifier", "attention", "grey"))
     if old["width"] > new["width"]:
         flags.append(f"--config.model.width={old['width']}")
     if flags:
@@ -143,14 +139,15 @@ def load_backbone(path: str, metadata: dict[str, Any]) -> dict[str, Any]:
     """
     variables, theirs = checkpoint.load(path)
     old, new = {"width": 1.0} | theirs["network"], metadata["network"]
-    flags = [
-        f"--config.model.{name}={old[name]}"
-        for name in ("backbone", "width")
-        if old[name] != new[name]
-    ]
+    flags = _differing(old, new, ("backbone", "width"))
     if flags:
         raise ValueError(f"init.backbone {path}: is of another network: {' '.join(flags)}")
     return variables
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """The flags that would make a new network's fields as an old one's are."""
+    return [f"--config.model.{name}={old[name]}" for name in names if old[name] != new[name]]
 
 
 def start_from(

@@ -116,9 +116,10 @@ def test_rendered_plates_differ(monkeypatch):
 
 def test_a_temperature_makes_confidence_the_share_of_right_plates():
     # Two characters, each of probability sigmoid(2 / T).
-    output = types.SimpleNamespace(logits=jnp.array([[[2.0, 0.0], [2.0, 0.0]]]))
-    model = types.SimpleNamespace(apply=lambda variables, images: output)
-    stub = types.SimpleNamespace(model=model, variables=None, image_size=(5, 8))
+    probabilities = jax.nn.softmax(jnp.array([[2.0, 0.0], [2.0, 0.0]]))
+    stub = types.SimpleNamespace(
+        probabilities=lambda plates: np.stack([probabilities for _ in plates])
+    )
     plate = Plate(trees.jpeg(), "p", "dev", "AA")
     assessed = [assess.Assessed(plate, recognize.Reading(text, 0.8, ())) for text in ("AA", "AB")]
     # Half of the plates are right: sigmoid(2 / T) ** 2 = 1 / 2.

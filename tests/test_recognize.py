@@ -255,6 +255,8 @@ def test_wrong_calls_are_refused_at_once(reader, images):
         recognize.read_with_all([], images)
     with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
         reader.read_each(images, batch_size=0)
+    with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
+        reader.probabilities(images, batch_size=0)
 
 
 def test_probabilities_come_in_batches(reader, images):

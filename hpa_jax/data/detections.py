@@ -11,10 +11,10 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
-from hpa_jax.data import files
+from hpa_jax.data import files, folder
 from hpa_jax.data.plate import Box, DataError, Plate, make_box, overlap
 
-COLUMNS = ("file", "x1", "y1", "x2", "y2")
+COLUMNS = ("file", *folder.BOX)
 MIN_OVERLAP = 0.7  # a plate that no box covers so well is wrong, whatever is read
 
 
@@ -33,7 +33,7 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
         path = pathlib.Path(root, row["file"].replace("\\", "/")).resolve()
         if not path.is_file():
             raise DataError(where, f"names {row['file']}, which is not in {root}")
-        cells = files.cells({name: row[name] for name in COLUMNS[1:]}, where)
+        cells = files.cells({name: row[name] for name in folder.BOX}, where)
         found[path].append(make_box(cells, where))
     return found
 

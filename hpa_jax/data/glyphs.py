@@ -149,10 +149,11 @@ def _read_folder(folder: Path, characters: str) -> list[tuple[str, dict[str, np.
     for path in sorted(folder.iterdir()):
         stem = unicodedata.normalize("NFC", path.stem)  # macOS writes Ä as A and its dots
         match = re.fullmatch(r"(140|220|220_up|220_down|green)_(.)", stem)
-        if not match and path.suffix.lower() in images.SUFFIXES:
-            unknown.append(path.name)
-        character = match and match[2].upper()
-        if not match or character not in characters:
+        if not match:
+            unknown += [path.name] if path.suffix.lower() in images.SUFFIXES else []
+            continue
+        character = match[2].upper()
+        if character not in characters:
             continue
         names = ("220_up", "220_down") if match[1] == "220" else (match[1],)
         try:
