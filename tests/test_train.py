@@ -124,19 +124,6 @@ def test_another_network_in_the_workdir_is_refused(run, config):
         train.train_and_evaluate(other, run[0])
 
 
-def test_checkpoints_are_kept_by_age_and_accuracy(tmp_path):
-    manager = checkpoint.open_manager(tmp_path)
-    tree = {"params": np.zeros(2, np.float32)}
-    for step, accuracy in [(1, 0.1), (2, 0.9), (3, 0.5), (4, None)]:
-        checkpoint.save(manager, step, tree, tree, {}, accuracy)
-    manager.wait_until_finished()
-    assert sorted(manager.all_steps()) == [2, 4]
-    assert checkpoint.open_for_reading(tmp_path)[1] == 2
-    assert checkpoint.open_for_reading(tmp_path / "checkpoints" / "4")[1] == 4
-    with pytest.raises(FileNotFoundError, match="checkpoints/3"):
-        checkpoint.open_for_reading(tmp_path / "checkpoints" / "3")
-
-
 def test_the_reader_reads_what_was_trained(run, config):
     reader = hpa_jax.load_recognizer(run[0])
     assert reader.image_size == (25, 80)
@@ -229,16 +216,6 @@ def test_truths_are_in_the_charset_of_the_config(run):
     assert len(pages["failures"]) == 4
 
 
-def test_chinese_plates_are_also_counted_but_for_the_province_and_by_it():
-    pairs = [("皖A1", "皖A1"), ("皖A2", "苏A2"), ("苏A3", "苏A4"), ("?", "皖A5"), ("?", "皖")]
-    assert evaluate.summary(pairs, hpa_jax.CHINA) == [
-        "1/5 plates right (20.00%)",
-        "  but for the province 2/5 (40.00%)",
-        "  by province: 皖 1/2, 苏 0/1",
-    ]
-    assert evaluate.summary(pairs, hpa_jax.TAIWAN) == ["1/5 plates right (20.00%)"]
-
-
 def test_a_loss_of_nothing_is_refused(config, tmp_path):
     other = config.copy_and_resolve_references()
     other.loss.semantic = other.loss.position = other.loss.character = 0.0
@@ -277,25 +254,6 @@ def test_evaluation_has_a_key_of_its_own():
     assert (jax.random.key_data(train_key) != jax.random.key_data(eval_key)).any()
 
 
-def test_evaluation_has_other_plates_in_every_batch_and_the_same_in_other_batches():
-    render = lambda keys: {"image": jax.vmap(jax.random.uniform)(keys)}  # noqa: E731
-    first, second = inputs.make_eval_batches(render, jax.random.key(0), 6, 4)()
-    assert len(np.unique([first["image"], second["image"]])) == 8
-    assert second["weight"].tolist() == [1, 1, 0, 0]
-    (other,) = inputs.make_eval_batches(render, jax.random.key(0), 6, 8)()
-    np.testing.assert_array_equal(other["image"], [*first["image"], *second["image"]])
-
-
-def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
-    manager = checkpoint.open_manager(tmp_path)
-    metadata = checkpoint.make_metadata(hpa.HPANet(), hpa_jax.TAIWAN, (50, 160), ())
-    checkpoint.save(manager, 1, {"params": np.zeros(1)}, None, metadata)
-    manager.wait_until_finished()
-    for field, value in (("charset", hpa_jax.TAIWAN.characters[::-1]), ("image_size", [9, 9])):
-        with pytest.raises(ValueError, match=f"another network .{field}: "):
-            train_state.resume(manager, None, metadata | {field: value})
-
-
 def test_the_fields_of_the_optimizer_go_where_they_belong():
     fields = {"decay": 0.8, "eps": 1e-3, "momentum": 0.9, "weight_decay": 0.01}
     c = quickstart.get_config()
@@ -331,13 +289,6 @@ def test_lines_stand_at_the_steps_that_the_config_says(tmp_path):
     assert [(line["step"], line["loss"]) for line in lines] == [(3, 2.0), (6, 5.0)]
 
 
-def test_shorter_plates_need_void():
-    c = quickstart.get_config()
-    c.num_characters = 7
-    with pytest.raises(ValueError, match="num_characters 7: '.*' has 6, .*model.void=True"):
-        inputs.make_render(c, None)
-
-
 def test_few_steps_are_under_way_at_once(tmp_path):
     """So that the bar shows what is done, and a stop need not wait for a long queue."""
     waited = []
@@ -351,61 +302,6 @@ def test_few_steps_are_under_way_at_once(tmp_path):
         for step in range(1, 6):
             log.add(step, {"loss": Metric(step)})
             assert max(waited, default=0) == max(step - train.QUEUE, 0)
-
-
-def test_as_many_checkpoints_are_kept_as_wanted(tmp_path):
-    manager = checkpoint.open_manager(tmp_path, keep=2)
-    tree = {"params": np.zeros(2, np.float32)}
-    for step in (1, 2, 3):
-        checkpoint.save(manager, step, tree, tree, {})
-    manager.wait_until_finished()
-    assert sorted(manager.all_steps()) == [2, 3]
-
-
-def test_plates_are_rendered_as_the_config_says(monkeypatch):
-    given = {}
-    monkeypatch.setattr(
-        inputs.synthetic, "make_renderer", lambda *_, **kwargs: given.update(kwargs)
-    )
-    c = quickstart.get_config()
-    wanted = {"fonts": ("gothic",), "weights": (2.0,), "realism": 0.7, "loose": 0.9, "tilt": 1.3}
-    wanted |= {"cut": 0.1}
-    c.data.update(wanted)
-    inputs.make_render(c, None)
-    assert given == wanted | {"image_size": c.image_size}
-
-
-def test_tests_show_whole_plates_also_where_training_cuts_them(monkeypatch):
-    cuts = []
-    monkeypatch.setattr(inputs.synthetic, "make_renderer", lambda *_, cut, **__: cuts.append(cut))
-    c = quickstart.get_config()
-    c.data.cut = 0.3
-    inputs.make_inputs(c, jax.sharding.SingleDeviceSharding(jax.devices()[0]), jax.random.key(0))
-    assert cuts == [0.3, 0.0]
-
-
-def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkeypatch, capsys):
-    sizes = []
-
-    def make_inputs(config, *_):
-        sizes.append(config.image_size)
-        return inputs.Inputs(None, None, {})
-
-    monkeypatch.setattr(inputs, "make_inputs", make_inputs)
-    reader = types.SimpleNamespace(
-        image_size=(25, 80),
-        charset=hpa_jax.TAIWAN,
-        model=hpa_jax.HPANet(num_characters=6),
-    )
-    config = quickstart.get_config()
-    evaluate._evaluate(config, tmp_path, reader)
-    assert sizes == [reader.image_size]
-    assert "wrong" not in capsys.readouterr().out
-    config.charset, config.num_characters = "皖A1Ä", 8
-    evaluate._evaluate(config, tmp_path, reader)
-    said = capsys.readouterr().out
-    assert "does not know 皖Ä: plates with these count as wrong" in said
-    assert "reads up to 6 characters: longer plates count as wrong" in said
 
 
 def test_a_file_as_workdir_is_refused(config, tmp_path):

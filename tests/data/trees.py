@@ -1,5 +1,6 @@
 """Draws small copies of the data sets' trees, in exactly their layouts, for the tests."""
 
+import collections
 import io
 import pathlib
 
@@ -70,3 +71,12 @@ def media_lab(root: pathlib.Path, normal: int = 427, difficult: int = 279) -> No
     rows += [f"day/{i}.jpg,YBB{i:04d},normal,10,20,60,40" for i in range(normal)]
     rows += [f"hard/{i}.jpg,NE{i:03d},difficult,,,," for i in range(difficult)]
     write(root / "annotations.csv", "\n".join(rows) + "\n")
+
+
+def published(reader) -> dict[str, int]:
+    """The numbers of plates of a data set that has had one release."""
+    return {split: count for split, (count,) in reader.EXPECTED.items()}
+
+
+def counts(plates) -> dict[str, int]:
+    return dict(collections.Counter(p.split for p in plates))

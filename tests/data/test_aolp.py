@@ -1,0 +1,120 @@
+"""AOLP: its layouts, its protocol, and broken files."""
+
+import collections
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpa_jax.data import aolp, protocols
+from hpa_jax.data.plate import DataError
+from tests.data import trees
+from tests.data.trees import counts, published
+
+
+@pytest.fixture(scope="module")
+def aolp_tree(tmp_path_factory):
+    root = tmp_path_factory.mktemp("aolp")
+    trees.aolp_subset(root / "Subset_AC/Subset_AC", 681)
+    trees.aolp_subset(root / "Subset_LE", 757)
+    trees.aolp_subset(root / "Subset_RP/Subset_RP/Subset_RP", 611)
+    return root
+
+
+def test_aolp_official_layout_has_the_published_counts(aolp_tree):
+    plates = list(aolp.read(aolp_tree))
+    second = {"ac_second": 1, "le_second": 1, "rp_second": 1}
+    assert counts(plates) == published(aolp) | second
+    assert sum(published(aolp).values()) == 2049
+    first = next(p for p in plates if p.name == "AC/1")
+    assert (first.text, first.box) == ("0001AT", (10, 20.25, 60.5, 40))
+    assert next(p for p in plates if p.name == "AC/1_2").text == "9999ZZ"
+
+
+@pytest.mark.parametrize("test", ["AC", "LE", "RP"])
+@pytest.mark.parametrize("le", [582, 757])
+def test_aolp_protocol_leaves_one_subset_out(aolp_tree, test, le):
+    protocol = protocols.aolp(test, le)
+    images = collections.defaultdict(set)
+    for plate in aolp.read(aolp_tree):
+        images[plate.split].add(plate.image)
+    size = {"AC": 681, "LE": le, "RP": 611}
+    train = [images[split] for split in protocol.train.split("+")]
+    assert sum(map(len, train)) == sum(size.values()) - size[test]
+    for name, splits in protocol.test.items():
+        tested = set().union(*(images[split] for split in splits.split("+")))
+        assert len(tested) == {"LE582": 582, "LE757": 757}.get(name, size[test])
+        assert not tested & set().union(*train)
+
+
+def test_aolp_choice_of_582_is_always_the_same(aolp_tree):
+    chosen = [sorted(p.name for p in aolp.read(aolp_tree) if p.split == "le582") for _ in range(2)]
+    assert chosen[0] == chosen[1]
+    assert "LE/582" not in chosen[0] or "LE/757" in chosen[0]  # not simply the first 582
+
+
+def test_aolp_second_plate_without_text_is_kept_as_unread(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_LE", 2)
+    (tmp_path / "Subset_LE/groundtruth_recognition/1_2.txt").unlink()
+    assert [p.text for p in aolp.read(tmp_path) if p.split == "le_second"] == [""]
+
+
+def test_aolp_copied_on_macos_is_as_before(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_AC", 2)
+    plates = list(aolp.read(tmp_path))
+    for file in ("Image/._1.jpg", "groundtruth_recognition/._1.txt"):
+        trees.write(tmp_path / "Subset_AC" / file, b"\0")
+    assert list(aolp.read(tmp_path)) == plates
+
+
+def test_aolp_vim_lpr_layout(tmp_path):
+    trees.write(tmp_path / "AOLP/RP/image/RP_607.png", b"x")
+    trees.write(tmp_path / "AOLP/RP/char/RP_607.txt", "14\n15\n1\n4\n5\n2\n")
+    assert [(p.text, p.split) for p in aolp.read(tmp_path)] == [("EF1452", "rp")]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("groundtruth_recognition/2.txt", None, "cannot be read"),
+        ("groundtruth_recognition/2.txt", "", "no plate's text"),
+        ("groundtruth_localization/2.txt", "1\n2\n3\n", "four numbers"),
+        ("groundtruth_localization/2.txt", "1\n2\nnan\n4", "four finite|four numbers"),
+        ("groundtruth_localization/2.txt", "a\nb\nc\nd", "should be numbers"),
+        ("Image/2.jpg", None, "image that is not there"),
+    ],
+)
+def test_aolp_bad_files_are_named(tmp_path, file, content, says):
+    trees.aolp_subset(tmp_path / "Subset_AC", 3)
+    path = tmp_path / "Subset_AC" / file
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(DataError, match=says) as error:
+        list(aolp.read(tmp_path))
+    assert "2.txt" in str(error.value)
+    bad = []
+    assert len(list(aolp.read(tmp_path, bad.append))) == 3  # 1, 1_2 and 3 still come
+    assert bad
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet="0123456789\n -.eab²٣", max_size=30))
+def test_class_id_lists(label):
+    try:
+        text = aolp.decode_ids(label, "1.txt")
+    except DataError as error:
+        assert str(error).startswith("1.txt")
+    else:
+        assert [aolp.CLASSES.index(c) for c in text] == [int(word) for word in label.split()]
+
+
+def test_aolp_is_found_above_a_doubled_folder(tmp_path):
+    for subset in ("AC", "RP"):
+        trees.aolp_subset(tmp_path / f"AOLP/Subset_{subset}/Subset_{subset}", 3)
+    plates = list(aolp.read(tmp_path / "AOLP/Subset_AC"))
+    assert {"ac", "rp"} <= set(counts(plates))
+
+
+def test_aolp_choice_of_582_is_that_of_every_machine(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_LE", 757)
+    chosen = [int(p.name[3:]) for p in aolp.read(tmp_path) if p.split == "le582"]
+    assert sum(chosen) == 222717

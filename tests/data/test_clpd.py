@@ -1,0 +1,21 @@
+"""CLPD in the encodings that its table has come in."""
+
+import pytest
+
+from hpa_jax.data import clpd
+from tests.data import trees
+from tests.data.trees import counts, published
+
+
+@pytest.mark.filterwarnings("ignore:.* is no UTF-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk"])
+def test_clpd_in_its_encodings(tmp_path, encoding):
+    trees.clpd(tmp_path / "CLPD", ["皖A12345", "粤BD12345", "京A1234"] * 400, encoding)
+    plates = list(clpd.read(tmp_path))
+    assert counts(plates) == published(clpd)
+    assert [p.text for p in plates[:3]] == ["皖A12345", "粤BD12345", "京A1234"]
+    assert plates[0].corners == ((10, 20), (60, 22), (61, 40), (11, 38))
+    assert plates[0].box == (10, 20, 61, 40)
+    assert plates[0].image.exists()
+    trees.write(tmp_path / "CLPD/._CLPD.csv", b"\0")  # as macOS makes them
+    assert list(clpd.read(tmp_path)) == plates

@@ -1,0 +1,40 @@
+"""Checkpoints: which are kept, and which a run does not go on from."""
+
+import numpy as np
+import pytest
+
+import hpa_jax
+from hpa_jax import checkpoint, train_state
+from hpa_jax.models import hpa
+
+
+def test_checkpoints_are_kept_by_age_and_accuracy(tmp_path):
+    manager = checkpoint.open_manager(tmp_path)
+    tree = {"params": np.zeros(2, np.float32)}
+    for step, accuracy in [(1, 0.1), (2, 0.9), (3, 0.5), (4, None)]:
+        checkpoint.save(manager, step, tree, tree, {}, accuracy)
+    manager.wait_until_finished()
+    assert sorted(manager.all_steps()) == [2, 4]
+    assert checkpoint.open_for_reading(tmp_path)[1] == 2
+    assert checkpoint.open_for_reading(tmp_path / "checkpoints" / "4")[1] == 4
+    with pytest.raises(FileNotFoundError, match="checkpoints/3"):
+        checkpoint.open_for_reading(tmp_path / "checkpoints" / "3")
+
+
+def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
+    manager = checkpoint.open_manager(tmp_path)
+    metadata = checkpoint.make_metadata(hpa.HPANet(), hpa_jax.TAIWAN, (50, 160), ())
+    checkpoint.save(manager, 1, {"params": np.zeros(1)}, None, metadata)
+    manager.wait_until_finished()
+    for field, value in (("charset", hpa_jax.TAIWAN.characters[::-1]), ("image_size", [9, 9])):
+        with pytest.raises(ValueError, match=f"another network .{field}: "):
+            train_state.resume(manager, None, metadata | {field: value})
+
+
+def test_as_many_checkpoints_are_kept_as_wanted(tmp_path):
+    manager = checkpoint.open_manager(tmp_path, keep=2)
+    tree = {"params": np.zeros(2, np.float32)}
+    for step in (1, 2, 3):
+        checkpoint.save(manager, step, tree, tree, {})
+    manager.wait_until_finished()
+    assert sorted(manager.all_steps()) == [2, 3]

@@ -1,0 +1,41 @@
+"""Evaluation: what is counted, and what is said of it."""
+
+import types
+
+import hpa_jax
+from configs import quickstart
+from hpa_jax import evaluate, inputs
+
+
+def test_chinese_plates_are_also_counted_but_for_the_province_and_by_it():
+    pairs = [("皖A1", "皖A1"), ("皖A2", "苏A2"), ("苏A3", "苏A4"), ("?", "皖A5"), ("?", "皖")]
+    assert evaluate.summary(pairs, hpa_jax.CHINA) == [
+        "1/5 plates right (20.00%)",
+        "  but for the province 2/5 (40.00%)",
+        "  by province: 皖 1/2, 苏 0/1",
+    ]
+    assert evaluate.summary(pairs, hpa_jax.TAIWAN) == ["1/5 plates right (20.00%)"]
+
+
+def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkeypatch, capsys):
+    sizes = []
+
+    def make_inputs(config, *_):
+        sizes.append(config.image_size)
+        return inputs.Inputs(None, None, {})
+
+    monkeypatch.setattr(inputs, "make_inputs", make_inputs)
+    reader = types.SimpleNamespace(
+        image_size=(25, 80),
+        charset=hpa_jax.TAIWAN,
+        model=hpa_jax.HPANet(num_characters=6),
+    )
+    config = quickstart.get_config()
+    evaluate._evaluate(config, tmp_path, reader)
+    assert sizes == [reader.image_size]
+    assert "wrong" not in capsys.readouterr().out
+    config.charset, config.num_characters = "皖A1Ä", 8
+    evaluate._evaluate(config, tmp_path, reader)
+    said = capsys.readouterr().out
+    assert "does not know 皖Ä: plates with these count as wrong" in said
+    assert "reads up to 6 characters: longer plates count as wrong" in said
