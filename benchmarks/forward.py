@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from absl import app, flags
 
-from benchmarks import networks, report, timing
-from hpa_jax import command, machine, runtime
+from benchmarks import networks, report, sweep, timing
+from hpa_jax import machine, runtime
 
 PROTOCOLS = {"quick": (10, 5), "paper": (50, 100)}  # rounds, passes a round
 
 
 def compare(
-    name: str, batch_size: int, dtype: str, rounds: int, passes: int, compiled: bool, peak: float
+    name: str, batch_size: int, dtype: str, *, rounds: int, passes: int, compiled: bool
 ) -> dict[str, Any]:
     """Times one network at one batch size; prints a table and returns its figures.
 
@@ -34,9 +34,9 @@ def compare(
       rounds: how often each candidate has its turn.
       passes: timed passes a turn.
       compiled: whether PyTorch is also compiled.
-      peak: FLOP/s of the machine.
     """
     device = timing.set_up()
+    peak = timing.measure_peak(device, dtype)
     pair = networks.make_pair(name, dtype)
     pixels, their_pixels = (
         np.random.default_rng(0).integers(0, 256, (batch_size, *size, 3), np.uint8)
@@ -46,21 +46,18 @@ def compare(
     theirs = torch_makers(pair, their_pixels, device, dtype, compiled)
     runs, results = timing.start(ours | theirs)
     if pair.same:
-        _check_equal(results, ours, tolerance=0.01 if dtype == "float32" else 0.2)
+        check_equal(results, tolerance=0.01 if dtype == "float32" else 0.2)
     timings = timing.measure(runs, rounds, passes)
     read_batch = jax.jit(functools.partial(runtime.read_batch, pair.model))
     flops = timing.count_flops(read_batch, pair.variables, pixels)
     flops = dict.fromkeys(ours, flops) | dict.fromkeys(theirs, pair.reference_flops * batch_size)
     figures = {
-        "network": name,
-        "batch_size": batch_size,
-        "dtype": dtype,
         "image_size": pair.image_size,
         "peak_flops_per_s": peak,
         "candidates": report.summarise(timings, flops, batch_size, peak),
         "ratios": report.make_ratios(timings, list(ours)),
     }
-    print(f"\nReading with {name}, batch {batch_size}, {dtype}")
+    report.print_peak(dtype, peak)
     report.print_candidates(figures["candidates"])
     report.print_ratios(figures["ratios"])
     return figures
@@ -109,57 +106,42 @@ def torch_makers(
     return networks.torch_ways(make, compiled)
 
 
-def _check_equal(results: dict[str, Any], ours: Sequence[str], tolerance: float) -> None:
-    """All candidates must read the same: what is fast and wrong is not compared."""
-    expected = results["PyTorch, eager"].float().softmax(-1).amax(-1).cpu().numpy()
-    for name in set(ours) & set(results):
-        error = np.abs(np.asarray(results[name][1]) - expected).max()
+def check_equal(results: dict[str, Any], tolerance: float) -> None:
+    """Refuses candidates that do not read the same: what is fast and wrong is not compared.
+
+    Args:
+      results: candidate -> logits (B, Cp, classes) of PyTorch, or ids and confidences (B, Cp, ...).
+      tolerance: of the confidences. Ids may differ where two classes are as close as that.
+
+    Raises:
+      ValueError: one differs from eager PyTorch; it is named.
+    """
+    expected = results["PyTorch, eager"].float().softmax(-1).cpu().numpy()
+    for name, result in results.items():
+        if name.startswith("PyTorch"):
+            probabilities = result.float().softmax(-1).cpu().numpy()
+            ids, confidences = probabilities.argmax(-1), probabilities.max(-1)
+        else:
+            ids, confidences = (np.asarray(x) for x in result[:2])
+        theirs = np.take_along_axis(expected, ids[..., None], axis=-1)[..., 0]
+        error = max(np.abs(confidences - theirs).max(), (expected.max(-1) - theirs).max())
         if not error < tolerance:
-            raise ValueError(f"{name}: confidences differ from PyTorch's by {error:.2g}")
+            raise ValueError(f"{name}: confidences differ from eager PyTorch's by {error:.2g}")
 
 
 def _main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    command.set_up()
-    device = timing.set_up()
     rounds, passes = PROTOCOLS[_PROTOCOL.value]
-    batch_sizes = ["1"] if _PROTOCOL.value == "paper" else _BATCH_SIZES.value
-    machine, results = report.describe_machine(), []
-    report.print_machine(machine)
-    for dtype in _DTYPES.value:
-        peak = timing.measure_peak(device, dtype)
-        report.print_peak(dtype, peak)
-        for name in _BACKBONES.value:
-            for batch_size in map(int, batch_sizes):
-                figures = compare(
-                    name, batch_size, dtype, _ROUNDS.value or rounds, passes, _COMPILED.value, peak
-                )
-                results.append(figures)
-    report.write_json(_JSON.value, machine, results)
+    if _PROTOCOL.value == "paper":
+        if flags.FLAGS["batch_sizes"].present:
+            raise app.UsageError("--protocol=paper reads plates one by one: drop --batch_sizes")
+        flags.FLAGS.batch_sizes = ["1"]
+    options = {"rounds": flags.FLAGS.rounds or rounds, "passes": passes}
+    sweep.run(argv, functools.partial(compare, **options, compiled=flags.FLAGS.compiled))
 
 
 if __name__ == "__main__":
-    _BACKBONES = flags.DEFINE_list(
-        "backbones",
-        ["resnet18", "resnet101", *networks.WIDTHS],
-        f"among {', '.join(networks.NETWORKS)}; small and half against PyTorch's resnet18",
-    )
-    _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "16"], "plates read at once")
-    _DTYPES = flags.DEFINE_list(
-        "dtypes", ["float32"], "among float32, bfloat16; the latter on a GPU"
-    )
+    sweep.define_flags(["resnet18", "resnet101", *networks.WIDTHS], ["1", "16"], rounds=None)
     _PROTOCOL = flags.DEFINE_enum(
         "protocol", "quick", list(PROTOCOLS), "paper: batch 1, 5,000 synchronised passes"
-    )
-    _ROUNDS = flags.DEFINE_integer("rounds", None, "turns of each candidate", lower_bound=1)
-    _COMPILED = flags.DEFINE_bool("compiled", True, "also compiled PyTorch, which takes minutes")
-    _JSON = flags.DEFINE_string("json", None, "also writes the figures to this file")
-    for flag, known in (("backbones", networks.NETWORKS), ("dtypes", ("float32", "bfloat16"))):
-        flags.register_validator(
-            flag, lambda values, known=known: set(values) <= set(known), f"must be among {known}"
-        )
-    flags.register_validator(
-        "batch_sizes", lambda values: all(v.isdigit() and int(v) for v in values), "whole numbers"
     )
     app.run(_main)

@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.torch_hpa import TorchHPA
 from hpa_jax import torch_weights
+from hpa_jax.charset import CHINA, TAIWAN, Charset
 from hpa_jax.models.hpa import HPANet
 
 PAPER_SIZE = (50, 160)
@@ -22,7 +23,7 @@ MULTIPLY_ADDS = {
     "resnet50": 3.112e9,
     "resnet101": 3.869e9,
 }
-WIDTHS = {"small": 0.25, "half": 0.5}  # the shipped readers', against PyTorch's ResNet-18
+WIDTHS = {"small": 0.25, "half": 0.5}  # of 'cn_small' and 'cn', against PyTorch's ResNet-18
 NETWORKS = (*MULTIPLY_ADDS, *WIDTHS)
 LAYOUTS = {"": torch.contiguous_format, ", channels-last": torch.channels_last}
 
@@ -31,6 +32,7 @@ class Pair(NamedTuple):
     """Our network, and the PyTorch one that it is measured against."""
 
     model: HPANet
+    charset: Charset
     variables: dict[str, Any]  # NumPy arrays
     image_size: tuple[int, int]
     reference: TorchHPA  # at PAPER_SIZE
@@ -45,14 +47,15 @@ def make_pair(name: str, dtype: str) -> Pair:
     reference = _with_statistics(TorchHPA(backbone))
     flops = 2 * MULTIPLY_ADDS[backbone]
     if name in WIDTHS:
-        model, size = HPANet(width=WIDTHS[name], dtype=dtype), (48, 160)
+        shape = {"num_characters": 8, "num_classes": len(CHINA), "void": True}
+        model, size = HPANet(width=WIDTHS[name], dtype=dtype, **shape), (48, 160)
         key = jax.random.key(0, impl="rbg")  # compiles sooner than the default generator
         variables = jax.device_get(jax.jit(model.init)(key, jnp.zeros((1, *size, 3))))
-        return Pair(model, variables, size, reference, flops, same=False)
+        return Pair(model, CHINA, variables, size, reference, flops, same=False)
     state = {name: tensor.numpy() for name, tensor in reference.state_dict().items()}
     arguments, variables = torch_weights.from_vim_lpr(state)
     model = HPANet(**arguments | {"grey": False, "dtype": dtype})
-    return Pair(model, variables, PAPER_SIZE, reference, flops, same=True)
+    return Pair(model, TAIWAN, variables, PAPER_SIZE, reference, flops, same=True)
 
 
 def _with_statistics(network: TorchHPA) -> TorchHPA:

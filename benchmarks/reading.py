@@ -1,26 +1,29 @@
-"""Times reading a folder of JPEG files from end to end, and the two limits on it.
+"""Times reading a folder of JPEG files from end to end, the two limits on it, and PyTorch.
 
-    python -m benchmarks.reading --backbone=resnet18 --count=10000
+    python -m benchmarks.reading --backbones=resnet18 --count=10000
 
 The limits are the bare forward on pixels that lie ready, and decoding and resizing alone. The
-files are rendered plates in the sizes that detectors cut out.
+files are rendered plates in the sizes that detectors cut out. PyTorch is given them by the same
+decoder, ahead of it on all cores.
 """
 
 import concurrent.futures
 import functools
+import itertools
 import math
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+import torch
 from absl import app, flags
 from PIL import Image
 
-from benchmarks import networks, report, timing
-from hpa_jax import command, machine, recognize, runtime
+from benchmarks import networks, report, sweep, timing
+from hpa_jax import machine, recognize, runtime
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import styles, synthetic
 
@@ -44,17 +47,22 @@ def write_plates(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
     return paths
 
 
-def compare(name: str, count: int, batch_size: int, rounds: int) -> dict[str, Any]:
+def compare(
+    name: str, batch_size: int, dtype: str, *, count: int, rounds: int, compiled: bool
+) -> dict[str, Any]:
     """Times reading `count` files; prints a table and returns the figures.
 
     Args:
       name: of the network, among `networks.NETWORKS`.
-      count: files.
       batch_size: plates read at once.
+      dtype: 'float32' or 'bfloat16', for both frameworks.
+      count: files.
       rounds: how often the files are read, and each part run.
+      compiled: whether PyTorch is also compiled.
     """
-    pair = networks.make_pair(name, "float32")
-    reader = recognize.Recognizer(pair.model, pair.variables, TAIWAN, pair.image_size)
+    device = timing.set_up()
+    pair = networks.make_pair(name, dtype)
+    reader = recognize.Recognizer(pair.model, pair.variables, pair.charset, pair.image_size)
     passes = math.ceil(count / batch_size)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_plates(pathlib.Path(folder), count)
@@ -64,7 +72,8 @@ def compare(name: str, count: int, batch_size: int, rounds: int) -> dict[str, An
             DECODING: lambda: lambda: decode(paths, reader.image_size, threads=1),
             DECODING_ALL: lambda: lambda: decode(paths, reader.image_size, machine.cores()),
         }
-        runs, _ = timing.start(makers)
+        theirs = torch_makers(pair.reference, paths, batch_size, device, dtype, compiled)
+        runs, _ = timing.start(makers | theirs)
         timings = timing.measure(runs, rounds, passes=1)
     plates = dict.fromkeys(runs, count) | {FORWARD: passes * batch_size}
     rates = {key: plates[key] / value.median_s for key, value in timings.items()}
@@ -73,13 +82,14 @@ def compare(name: str, count: int, batch_size: int, rounds: int) -> dict[str, An
     report.print_table(("", "plates/s"), [(key, f"{rate:.0f}") for key, rate in rates.items()])
     share = rates[END_TO_END] / rates[limit]
     print(f"End to end runs at {share:.0%} of the slower limit, {limit}.")
+    ratios = report.make_ratios(timings, [END_TO_END])
+    report.print_ratios(ratios)
     return {
-        "network": name,
         "count": count,
-        "batch_size": batch_size,
         "plates_per_s": rates,
         "limit": limit,
-        "ratios": {
+        "ratios": ratios
+        | {
             "end_to_end_over_forward": rates[END_TO_END] / rates[FORWARD],
             "end_to_end_over_decoding": rates[END_TO_END] / rates[decoding],
             "end_to_end_over_limit": share,
@@ -97,26 +107,58 @@ def make_forward(reader: recognize.Recognizer, batch_size: int, passes: int) -> 
 
 def decode(paths: Sequence[pathlib.Path], size: tuple[int, int], threads: int) -> None:
     """Decodes and resizes the files, and drops them."""
+    for _ in decoded(paths, size, threads):
+        pass
+
+
+def decoded(
+    paths: Sequence[pathlib.Path], size: tuple[int, int], threads: int
+) -> Iterator[np.ndarray]:
+    """Yields the files' pixels in order, as H×W×3 uint8 arrays, decoded ahead."""
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(functools.partial(recognize.to_pixels, size=size), paths):
-            pass
+        yield from pool.map(functools.partial(recognize.to_pixels, size=size), paths)
+
+
+def torch_makers(
+    network: torch.nn.Module,
+    paths: Sequence[pathlib.Path],
+    batch_size: int,
+    device: str,
+    dtype: str,
+    compiled: bool,
+) -> dict[str, Callable[[], timing.Run]]:
+    """PyTorch's ways to read the files, each a function that prepares it."""
+
+    def make(layout: str, compiled: bool) -> timing.Run:
+        empty = np.zeros((1, *networks.PAPER_SIZE, 3), np.uint8)
+        placed, _ = networks.placed(network, empty, layout, device)
+        like, memory_format = getattr(torch, dtype), networks.LAYOUTS[layout]
+        placed = placed.to(like)
+        placed = torch.compile(placed, dynamic=False) if compiled else placed
+
+        def run() -> list[torch.Tensor]:
+            pixels = decoded(paths, networks.PAPER_SIZE, machine.cores())
+            ids = []
+            while batch := list(itertools.islice(pixels, batch_size)):
+                short = batch_size - len(batch)  # one shape, or each compiles
+                images = torch.from_numpy(np.stack(batch + batch[-1:] * short)).to(device)
+                images = images.permute(0, 3, 1, 2).to(like, memory_format=memory_format) / 255.0
+                with torch.inference_mode():
+                    ids.append(placed(images).logits.argmax(-1).cpu())
+            return ids
+
+        return run
+
+    return networks.torch_ways(make, compiled)
 
 
 def _main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    command.set_up()
-    machine = report.describe_machine()
-    report.print_machine(machine)
-    print(f"\nReading {_COUNT.value} files with {_BACKBONE.value}, batch {_BATCH_SIZE.value}")
-    figures = compare(_BACKBONE.value, _COUNT.value, _BATCH_SIZE.value, _ROUNDS.value)
-    report.write_json(_JSON.value, machine, [figures])
+    listed = flags.FLAGS
+    options = {"count": _COUNT.value, "rounds": listed.rounds, "compiled": listed.compiled}
+    sweep.run(argv, functools.partial(compare, **options))
 
 
 if __name__ == "__main__":
-    _BACKBONE = flags.DEFINE_enum("backbone", "resnet18", networks.NETWORKS, "the network")
+    sweep.define_flags(["resnet18"], ["64"], rounds=3)
     _COUNT = flags.DEFINE_integer("count", 2000, "files", lower_bound=1)
-    _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "plates read at once", lower_bound=1)
-    _ROUNDS = flags.DEFINE_integer("rounds", 3, "how often they are read", lower_bound=1)
-    _JSON = flags.DEFINE_string("json", None, "also writes the figures to this file")
     app.run(_main)

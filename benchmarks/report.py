@@ -15,7 +15,7 @@ from benchmarks.timing import Timing
 from hpa_jax import machine as this_machine
 
 LIBRARIES = ("jax", "jaxlib", "flax", "torch", "onnxruntime")
-COLUMNS = ("median ms", "fastest", "spread", "plates/s", "GFLOP/s", "of peak")
+COLUMNS = ("median ms", "fastest", "spread", "plates/s", "GFLOP", "GFLOP/s", "of peak")
 
 
 def summarise(
@@ -25,6 +25,7 @@ def summarise(
     return {
         name: timings[name]._asdict()
         | {
+            "flops": count,
             "plates_per_s": plates / timings[name].median_s,
             "flops_per_s": count / timings[name].median_s,
             "share_of_peak": count / timings[name].median_s / peak,
@@ -55,9 +56,10 @@ def print_candidates(candidates: dict[str, dict[str, float] | None]) -> None:
         if c is None:
             rows.append((name, *["–"] * len(COLUMNS)))
             continue
-        rate, share = c["flops_per_s"] / 1e9, c["share_of_peak"]
+        work, rate, share = c["flops"] / 1e9, c["flops_per_s"] / 1e9, c["share_of_peak"]
         times = f"{c['median_s'] * 1e3:.2f}", f"{c['fastest_s'] * 1e3:.2f}", f"{c['spread']:.0%}"
-        rows.append((name, *times, f"{c['plates_per_s']:.0f}", f"{rate:.1f}", f"{share:.0%}"))
+        shares = f"{work:.2f}", f"{rate:.1f}", f"{share:.0%}"
+        rows.append((name, *times, f"{c['plates_per_s']:.0f}", *shares))
     print_table(("", *COLUMNS), rows)
 
 

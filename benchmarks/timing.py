@@ -1,5 +1,6 @@
 """Candidates timed side by side, and the machine's peak that they are measured against."""
 
+import functools
 import os
 import sys
 import time
@@ -87,6 +88,7 @@ def count_flops(jitted: Callable, *args: Any) -> float:
     return jitted.lower(*args).cost_analysis()["flops"]
 
 
+@functools.cache
 def measure_peak(device: str, dtype: str) -> float:
     """FLOP/s of a large square matrix product: the fastest of JAX's and PyTorch's."""
     size = 2048 if device == "cpu" else 8192

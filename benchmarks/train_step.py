@@ -1,11 +1,12 @@
 """Times one step of training with the paper's full loss against PyTorch's, in one run.
 
-    python -m benchmarks.train_step --backbone=resnet18 --batch_size=32
+    python -m benchmarks.train_step --backbones=resnet18 --batch_sizes=32
 
 All candidates start from the same weights and train on one batch of rendered plates that lies
 ready; what rendering or augmenting such a batch costs is measured beside them.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from benchmarks import networks, report, timing, torch_training
-from hpa_jax import command, optimizer, train, train_state
+from benchmarks import networks, report, sweep, timing, torch_training
+from hpa_jax import optimizer, train, train_state
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import augment, styles, synthetic
 
@@ -27,7 +28,7 @@ LOSSES = {"semantic": 1.0, "position": 1.0, "character": 1.0}
 
 
 def compare(
-    name: str, batch_size: int, dtype: str, rounds: int, compiled: bool, peak: float
+    name: str, batch_size: int, dtype: str, *, rounds: int, compiled: bool
 ) -> dict[str, Any]:
     """Times one network's training; prints tables and returns the figures.
 
@@ -37,13 +38,14 @@ def compare(
       dtype: 'float32' or 'bfloat16', in PyTorch by autocast.
       rounds: how often each candidate has its turn.
       compiled: whether PyTorch is also compiled.
-      peak: FLOP/s of the machine.
     """
     device = timing.set_up()
+    peak = timing.measure_peak(device, dtype)
     pair = networks.make_pair(name, dtype)
-    render = make_render(pair.image_size, batch_size)
+    render = make_render(pair.model.num_characters, pair.image_size, batch_size)
     batch = jax.jit(render)(jax.random.key(0))
-    their_batch = jax.jit(make_render(networks.PAPER_SIZE, batch_size))(jax.random.key(0))
+    their_render = make_render(6, networks.PAPER_SIZE, batch_size)
+    their_batch = jax.jit(their_render)(jax.random.key(0))
     makers = {
         "hpa_jax": lambda: make_jax_run(pair, lambda key, fed: fed, batch),
         "hpa_jax, rendering": lambda: make_jax_run(pair, lambda key, fed: render(key), {}),
@@ -65,14 +67,12 @@ def compare(
     # The backward pass takes twice the forward's arithmetic: for the inputs and for the weights.
     flops |= dict.fromkeys(theirs, 3 * pair.reference_flops * batch_size)
     figures = {
-        "network": name,
-        "batch_size": batch_size,
-        "dtype": dtype,
         "image_size": pair.image_size,
         "peak_flops_per_s": peak,
         "candidates": report.summarise(timings, flops, batch_size, peak),
         "ratios": report.make_ratios(timings, ["hpa_jax"]),
     }
+    report.print_peak(dtype, peak)
     report.print_candidates(figures["candidates"])
     report.print_ratios(figures["ratios"])
     return figures | _parts_of_a_step({name: t.median_s for name, t in timings.items()})
@@ -94,10 +94,12 @@ def _parts_of_a_step(medians: dict[str, float]) -> dict[str, dict[str, float]]:
     return {"parts_s": {name: medians[name] for name in names}, "share_of_step": shares}
 
 
-def make_render(image_size: tuple[int, int], batch_size: int) -> Callable[[jax.Array], Batch]:
-    """A renderer of batches of plates with six characters."""
+def make_render(
+    num_characters: int, image_size: tuple[int, int], batch_size: int
+) -> Callable[[jax.Array], Batch]:
+    """A renderer of batches of plates that show six characters, of those with glyphs everywhere."""
     style = styles.STYLES["taiwan_old"]
-    render = synthetic.make_renderer([style], TAIWAN, 6, image_size=image_size)
+    render = synthetic.make_renderer([style], TAIWAN, num_characters, image_size=image_size)
     return lambda key: jax.vmap(render)(jax.random.split(key, batch_size))
 
 
@@ -133,31 +135,10 @@ def make_part(function: Callable[[jax.Array], Batch]) -> timing.Run:
 
 
 def _main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    command.set_up()
-    device = timing.set_up()
-    machine = report.describe_machine()
-    peak = timing.measure_peak(device, _DTYPE.value)
-    report.print_machine(machine)
-    report.print_peak(_DTYPE.value, peak)
-    print(f"\nA training step of {_BACKBONE.value}, batch {_BATCH_SIZE.value}, {_DTYPE.value}")
-    figures = compare(
-        _BACKBONE.value, _BATCH_SIZE.value, _DTYPE.value, _ROUNDS.value, _COMPILED.value, peak
-    )
-    report.write_json(_JSON.value, machine, [figures])
+    options = {"rounds": flags.FLAGS.rounds, "compiled": flags.FLAGS.compiled}
+    sweep.run(argv, functools.partial(compare, **options))
 
 
 if __name__ == "__main__":
-    _BACKBONE = flags.DEFINE_enum(
-        "backbone",
-        "resnet18",
-        networks.NETWORKS,
-        "small and half are measured against PyTorch's resnet18",
-    )
-    _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "plates a step", lower_bound=2)
-    _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "bfloat16 on a GPU")
-    _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns of each candidate", lower_bound=1)
-    _COMPILED = flags.DEFINE_bool("compiled", True, "also compiled PyTorch, which takes minutes")
-    _JSON = flags.DEFINE_string("json", None, "also writes the figures to this file")
+    sweep.define_flags(["resnet18"], ["32"], rounds=5)
     app.run(_main)

@@ -15,6 +15,7 @@ Where there is a GPU, `configs/synthetic.py` trains the paper-size network on th
 import ml_collections
 
 from configs import common
+from hpa_jax import charset
 
 
 def get_config(size: str = "small") -> ml_collections.ConfigDict:
@@ -24,8 +25,10 @@ def get_config(size: str = "small") -> ml_collections.ConfigDict:
     c.init.checkpoint = "runs/quickstart"
     c.model.width = 0.25
     c.image_size = (48, 160)
+    c.charset = charset.TAIWAN.characters + "I"
     c.data.styles = ("taiwan_old", "taiwan_new", "taiwan_scooter", "taiwan_motorcycle")
-    c.data.weights = (1.5, 3.0, 5.0, 2.5)
+    c.data.styles += ("taiwan_motorcycle_i",)
+    c.data.weights = (1.5, 3.0, 5.0, 2.2, 0.4)
     c.loss.semantic = 0.0  # the dearest term on a CPU
     c.optimizer.learning_rate = 1e-3
     c.optimizer.warmup_steps = 50

@@ -107,7 +107,7 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
             fed = next(feed)
             with jax.transfer_guard("disallow"):
                 state, metrics = train_step(state, train_key, fed)
-            log.add(step, metrics)
+                log.add(step, metrics)
             manager.check_for_errors()  # of a save in the background
             stop = interrupted(step) and step < config.num_steps
             if stop or step % config.eval_every == 0 or step == config.num_steps:
@@ -201,7 +201,8 @@ class TrainLog:
         schedule: optax.Schedule,
     ) -> None:
         self._every, self._batch_size = config.log_every, config.batch_size
-        self._schedule = schedule
+        # All at once: a rate computed between two steps would wait for the first of them.
+        self._rates = np.broadcast_to(schedule(np.arange(config.num_steps)), config.num_steps)
         self._writer = MetricWriter(workdir, first_step)
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._progress = tqdm(
@@ -237,7 +238,7 @@ class TrainLog:
         """
         if self._pending:
             step, scalars = self._pending[-1][0], self.check_finite()
-            rate = float(self._schedule(step - 1))  # Optax counts the steps before
+            rate = float(self._rates[step - 1])  # Optax counts the steps before
             self._writer.write(step, scalars | {"learning_rate": rate})
             self._progress.set_postfix(loss=f"{scalars['loss']:.3f}", refresh=False)
             self._pending = []

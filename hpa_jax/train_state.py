@@ -124,7 +124,7 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
             )
         unknown = "".join(c for c in metadata["charset"] if c not in theirs["charset"])
         if unknown:
-            print(f"{reader}: never learned {unknown}, which start untrained")
+            print(f"{reader}: never learned {unknown}, untrained till now")
         if tuple(theirs["image_size"]) != tuple(metadata["image_size"]):
             size = "({},{})".format(*theirs["image_size"])
             print(f'{reader}: learned at another size: --config.image_size="{size}"')

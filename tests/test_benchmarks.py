@@ -6,14 +6,17 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from hpa_jax.charset import CHINA
 from hpa_jax.data import records
 from tests.data import trees
 
-pytest.importorskip("torch", reason="benchmarks compare with it: pip install 'hpa_jax[torch]'")
-from benchmarks import data  # noqa: E402
+torch = pytest.importorskip(
+    "torch", reason="benchmarks compare with it: pip install 'hpa_jax[torch]'"
+)
+from benchmarks import data, forward  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -33,13 +36,15 @@ AGAINST_PYTORCH = {"eager_over_ours", "fastest_pytorch_over_ours"}
             {"candidates", "peak_flops_per_s"},
         ),
         (
-            ["train_step", "--backbone=small", "--batch_size=2", "--rounds=1", "--nocompiled"],
+            ["train_step", "--backbones=small", "--batch_sizes=2", "--rounds=1", "--nocompiled"],
             AGAINST_PYTORCH,
             {"candidates", "peak_flops_per_s", "share_of_step"},
         ),
         (
-            ["reading", "--backbone=small", "--batch_size=2", "--rounds=1", "--count=4"],
-            {"end_to_end_over_forward", "end_to_end_over_decoding", "end_to_end_over_limit"},
+            ["reading", "--backbones=small", "--batch_sizes=2", "--rounds=1", "--nocompiled"]
+            + ["--count=3"],
+            AGAINST_PYTORCH
+            | {"end_to_end_over_forward", "end_to_end_over_decoding", "end_to_end_over_limit"},
             {"plates_per_s", "limit"},
         ),
     ],
@@ -61,9 +66,10 @@ def test_a_benchmark_writes_its_figures(command, ratios, others, tmp_path):
     assert figures["network"] == "small" and others <= set(figures)
     values = [figures["ratios"][ratio] for ratio in ratios]
     assert min(values) > 0
-    if ratios == AGAINST_PYTORCH:
-        assert all(f"{value:.2f}" in printed for value in values)
-        assert "PyTorch, eager, channels-last" in figures["candidates"]
+    assert all(f"{figures['ratios'][ratio]:.2f}" in printed for ratio in AGAINST_PYTORCH)
+    assert figures["ratios"]["fastest_pytorch"] in printed
+    for candidate in figures.get("candidates", {}).values():
+        assert candidate["flops"] == pytest.approx(candidate["flops_per_s"] * candidate["median_s"])
 
 
 def test_the_way_of_photographs_is_timed(tmp_path, monkeypatch):
@@ -79,3 +85,17 @@ def test_the_way_of_photographs_is_timed(tmp_path, monkeypatch):
     assert set(fed) == {"pipeline alone", "step on a ready batch", "step on fed batches"}
     assert min(*fed.values(), *prepared["plates_per_s"].values()) > 0
     assert len(records.Source(tmp_path / "sets/preparing_one_core", "train")) == 8
+
+
+def test_candidates_that_read_otherwise_are_not_compared():
+    logits = torch.tensor([[[2.0, 0.0, 1.0], [0.0, 3.0, 2.999]]])
+    ids = np.array([[0, 1]])
+    sure = logits.softmax(-1).amax(-1).numpy()
+    eager = {"PyTorch, eager": logits}
+    forward.check_equal(eager | {"ours": (ids, sure), "close": (np.array([[0, 2]]), sure)}, 0.01)
+    with pytest.raises(ValueError, match="ours: confidences differ from eager PyTorch's by 0.4"):
+        forward.check_equal(eager | {"ours": (np.array([[2, 1]]), sure)}, 0.01)
+    with pytest.raises(ValueError, match="ours: confidences differ"):
+        forward.check_equal(eager | {"ours": (ids, sure - 0.1)}, 0.01)
+    with pytest.raises(ValueError, match="PyTorch, compiled: "):
+        forward.check_equal(eager | {"PyTorch, compiled": logits.flip(-1)}, 0.01)

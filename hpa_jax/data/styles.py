@@ -277,6 +277,22 @@ def _region(left: float, top: float, right: float, bottom: float, signs: int) ->
     return Decal((left, top, right, bottom), signs, probability=0.25)
 
 
+_MOTORCYCLE = PlateStyle(
+    name="taiwan_motorcycle",
+    size=(300, 150),
+    patterns={"999-AAA": 6, "AAA-999": 3, "A9A-999": 1, "AA9-999": 0.6, "A99-999": 0.6}
+    | {"9AA-999": 0.4, "999-AA9": 0.4, "XXX-999": 0.5, "999-XXX": 0.5, "999-AA": 0.2},
+    rows=(Row(84, (40, 75), 3.5, 16, "gothic_old"),),
+    palettes=_TAIWAN_PALETTES,
+    alphabets=_TAIWAN,
+    stickers=0.22,
+    bolts=(68, 22, 14),
+    decals=(
+        _region(95, 12, 205, 36, 3),
+        Decal((50, 126, 250, 142), 14, ink=(60, 70, 110), probability=0.25),
+    ),
+)
+
 STYLES = {
     "taiwan_old": PlateStyle(
         name="taiwan_old",
@@ -316,20 +332,12 @@ STYLES = {
             Decal((50, 124, 250, 140), 14, ink=(60, 70, 110), probability=0.25),
         ),
     ),
-    "taiwan_motorcycle": PlateStyle(
-        name="taiwan_motorcycle",
-        size=(300, 150),
-        patterns={"999-AAA": 6, "AAA-999": 3, "A9A-999": 1, "AA9-999": 0.6, "A99-999": 0.6}
-        | {"9AA-999": 0.4, "999-AA9": 0.4, "XXX-999": 0.5, "999-XXX": 0.5, "999-AA": 0.2},
-        rows=(Row(84, (40, 75), 3.5, 16, "gothic_old"),),
-        palettes=_TAIWAN_PALETTES,
-        alphabets=_TAIWAN,
-        stickers=0.22,
-        bolts=(68, 22, 14),
-        decals=(
-            _region(95, 12, 205, 36, 3),
-            Decal((50, 126, 250, 142), 14, ink=(60, 70, 110), probability=0.25),
-        ),
+    "taiwan_motorcycle": _MOTORCYCLE,
+    "taiwan_motorcycle_i": dataclasses.replace(  # their first series: I among the letters
+        _MOTORCYCLE,
+        name="taiwan_motorcycle_i",
+        patterns={"AAA-999": 1},
+        alphabets={"A": LETTERS + 6 * "I", "9": DIGITS},  # rare on the road, and to be learned
     ),
     "taiwan_two_row": PlateStyle(
         name="taiwan_two_row",

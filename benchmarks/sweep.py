@@ -1,0 +1,53 @@
+"""The flags that the comparisons with PyTorch share, and the loop over what they list."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks import networks, report, timing
+from hpa_jax import command
+
+DTYPES = ("float32", "bfloat16")
+Compare = Callable[[str, int, str], dict[str, Any]]  # network, batch size, dtype -> figures
+
+
+def define_flags(backbones: Sequence[str], batch_sizes: Sequence[str], rounds: int | None) -> None:
+    """Defines --backbones, --batch_sizes, --dtypes, --rounds, --compiled and --json.
+
+    The defaults are the arguments; in float32, PyTorch compiled too.
+    """
+    flags.DEFINE_list(
+        "backbones",
+        backbones,
+        f"among {', '.join(networks.NETWORKS)}; small and half against PyTorch's resnet18",
+    )
+    flags.DEFINE_list("batch_sizes", batch_sizes, "plates at once")
+    flags.DEFINE_list("dtypes", ["float32"], f"among {', '.join(DTYPES)}; the latter on a GPU")
+    flags.DEFINE_integer("rounds", rounds, "turns of each candidate", lower_bound=1)
+    flags.DEFINE_bool("compiled", True, "also compiled PyTorch, which takes minutes")
+    flags.DEFINE_string("json", None, "also writes the figures to this file")
+    for flag, known in (("backbones", networks.NETWORKS), ("dtypes", DTYPES)):
+        flags.register_validator(
+            flag, lambda values, known=known: set(values) <= set(known), f"must be among {known}"
+        )
+    flags.register_validator(
+        "batch_sizes", lambda values: all(v.isdigit() and int(v) for v in values), "whole numbers"
+    )
+
+
+def run(argv: Sequence[str], compare: Compare) -> None:
+    """Compares at everything that the flags list, and writes the figures if --json is given."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    command.set_up()
+    timing.set_up()
+    listed, machine, results = flags.FLAGS, report.describe_machine(), []
+    report.print_machine(machine)
+    for dtype in listed.dtypes:
+        for name in listed.backbones:
+            for batch_size in map(int, listed.batch_sizes):
+                print(f"\n{name}, batch {batch_size}, {dtype}")
+                about = {"network": name, "batch_size": batch_size, "dtype": dtype}
+                results.append(about | compare(name, batch_size, dtype))
+    report.write_json(listed.json, machine, results)
