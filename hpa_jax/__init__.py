@@ -19,6 +19,10 @@ _MODULES = {
 __all__ = list(_MODULES)
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used, so that importing the package costs nothing."""
     if name not in _MODULES:

@@ -60,7 +60,14 @@ class Charset:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Returns the text of class ids; void is dropped (paper, "Shared Classifier")."""
+        """Returns the text of class ids; void is dropped (paper, "Shared Classifier").
+
+        Raises:
+          ValueError: an id is no character's and not void.
+        """
+        ids = list(ids)
+        if wrong := [i for i in ids if not 0 <= i <= self.void]:
+            raise ValueError(f"class ids {wrong}: must be from 0 to {self.void}")
         return "".join(self.characters[i] for i in ids if i != self.void)
 
 

@@ -145,7 +145,9 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
     if directory.is_dir():
         manager = ocp.CheckpointManager(
             directory,
-            options=ocp.CheckpointManagerOptions(read_only=True, best_fn=_accuracy),
+            options=ocp.CheckpointManagerOptions(
+                read_only=True, create=False, save_interval_steps=0, best_fn=_accuracy
+            ),
             item_handlers={
                 "variables": ocp.StandardCheckpointHandler(),
                 "optimizer": ocp.StandardCheckpointHandler(),

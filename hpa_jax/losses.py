@@ -22,7 +22,12 @@ def total_loss(
       loss_weights: `semantic` is α1 of equation 1, `position` α2, `character` that of Σ LC: 1 in
         the paper, but 0 where the networks are trained one by one (table 5). A term without a
         weight is not computed, nor is LP of a network without attention.
+
+    Raises:
+      ValueError: a weight is of no term.
     """
+    if unknown := ", ".join(loss_weights.keys() - {"semantic", "position", "character"}):
+        raise ValueError(f"loss_weights: {unknown}: must be semantic, position or character")
     terms = {}
     if loss_weights.get("character"):
         terms["character"] = character_loss(output.logits, batch["characters"])
@@ -38,7 +43,8 @@ def character_loss(logits: jax.Array, characters: jax.Array) -> jax.Array:
 
     Args:
       logits: B×Cp×outputs.
-      characters: B×Cp int32 class ids.
+      characters: B×Cp int32 class ids that the network has an output for: void needs
+        `HPANet(void=True)`, else the loss is not a number.
     """
     losses_BC = optax.softmax_cross_entropy_with_integer_labels(logits, characters)
     return losses_BC.sum(axis=1).mean()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from tensorboardX import SummaryWriter
 
 
-def plates_right(logits: jax.Array, characters: jax.Array, void: int) -> jax.Array:
+def plates_right(logits: jax.Array, characters: jax.Array, void_id: int) -> jax.Array:
     """Whether each plate is read without one wrong character (paper, "Experiments").
 
     Predicted voids are discarded before the comparison, as when reading.
@@ -17,14 +17,14 @@ def plates_right(logits: jax.Array, characters: jax.Array, void: int) -> jax.Arr
     Args:
       logits: B×Cp×outputs.
       characters: B×Cp int32 class ids, padded with void.
-      void: the void class id.
+      void_id: the void class id, `Charset.void`.
 
     Returns:
       B bool.
     """
 
     def voids_last(ids_BC: jax.Array) -> jax.Array:
-        order = jnp.argsort(ids_BC == void, axis=-1, stable=True)
+        order = jnp.argsort(ids_BC == void_id, axis=-1, stable=True)
         return jnp.take_along_axis(ids_BC, order, axis=-1)
 
     read = voids_last(logits.argmax(axis=-1).astype(characters.dtype))

@@ -67,7 +67,13 @@ def to_bytes(variables: dict[str, Any], metadata: dict[str, Any]) -> bytes:
     Args:
       variables: {'params': …, 'batch_stats': …}.
       metadata: as `checkpoint.make_metadata` gives; JSON types.
+
+    Raises:
+      ValueError: one of these lacks a part.
     """
+    lacking = {"params", "batch_stats"} - variables.keys() | KEYS - {"format"} - metadata.keys()
+    if lacking:
+        raise ValueError(f"no whole reader: {', '.join(sorted(lacking))} is missing")
     arrays = traverse_util.flatten_dict(variables, sep="/")
     arrays = {name: np.asarray(x, np.float32) for name, x in arrays.items()}
     arrays = {
@@ -93,8 +99,8 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     except Exception as error:  # a damaged archive makes NumPy raise almost anything
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise ValueError(f"no reader, or damaged ({reason})") from error
-    if not isinstance(metadata, dict) or not metadata.keys() >= KEYS:
-        raise ValueError(f"no reader: its metadata lack one of {', '.join(sorted(KEYS))}")
+    if lacking := KEYS - set(metadata if isinstance(metadata, dict) else ()):
+        raise ValueError(f"no reader: its metadata lack {', '.join(sorted(lacking))}")
     if metadata["format"] != FORMAT:
         raise ValueError(
             f"has format {metadata['format']!r}, and this version of hpa_jax reads format "

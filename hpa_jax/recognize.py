@@ -25,6 +25,7 @@ from hpa_jax import command, machine, picture, readers
 from hpa_jax.charset import Charset
 from hpa_jax.data import files, images
 from hpa_jax.data.plate import DataError, OnBad, stop
+from hpa_jax.models import resnet
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.models.layers import scaled
 from hpa_jax.runtime import all_probabilities, make_forward
@@ -254,6 +255,7 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     """
     try:
         model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
+        image_size = tuple(metadata["image_size"])
     except KeyError as error:
         raise ValueError(f"metadata: {error} is missing") from error
     except TypeError as error:
@@ -267,15 +269,20 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
             (f"num_classes is {model.num_classes}", model.num_classes, outputs, "the classifier"),
             (f"width {model.width} makes {wanted} channels", wanted, hidden, "the classifier"),
         ]
+        if model.backbone in resnet.STAGES:
+            blocks = sum("layer" in name for name in params["backbone"]["context_path"])
+            stated = f"backbone {model.backbone} has {sum(resnet.STAGES[model.backbone])} blocks"
+            sizes.append((stated, sum(resnet.STAGES[model.backbone]), blocks, "the ResNet"))
         if model.attention:
             cp, places = model.num_characters, params["position_network"]["output"]["bias"].size - 1
             sizes += [(f"num_characters is {cp}", cp, places, "the position network")]
+        variables["batch_stats"]["classifier"]
     except (KeyError, AttributeError) as error:
         raise ValueError(f"variables: no whole network, {error} is missing") from error
     for stated, wanted, found, where in sizes:
         if wanted != found:
             raise ValueError(f"metadata: network.{stated}, but {where} has {found}")
-    return Recognizer(model, variables, charset, tuple(metadata["image_size"]), runtime)
+    return Recognizer(model, variables, charset, image_size, runtime)
 
 
 def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
@@ -285,11 +292,14 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
       ValueError: a file is missing or is no readable image and is named (`DataError`), or
         something else is no image.
     """
+    if isinstance(image, jax.Array):
+        image = np.asarray(image)
     if isinstance(image, np.ndarray):
         shaped = image.ndim in (2, 3) and image.shape[2:] in ((), (3,)) and image.size
         if image.dtype != np.uint8 or not shaped:
             raise ValueError(
-                f"array of shape {image.shape} and type {image.dtype}: must be H×W×3 or H×W uint8"
+                f"array of shape {image.shape} and type {image.dtype}: must be H×W×3 or H×W uint8 "
+                "(of several make a list)"
             )
         upright = Image.fromarray(image)
     elif isinstance(image, str | os.PathLike | bytes):

@@ -32,8 +32,8 @@ def make_forward(
         Runtime on a CPU where the extra `onnx` is installed, else XLA.
 
     Raises:
-      ValueError: there is no such runtime, or 'onnx' would read as the network did before it was
-        changed; 'auto' then says so and takes XLA.
+      ValueError: there is no such runtime, or 'onnx' does not know the network as it is; 'auto'
+        then says so and takes XLA.
       ModuleNotFoundError: 'onnx', and the extra is not installed.
     """
     if runtime not in RUNTIMES:
@@ -47,8 +47,8 @@ def make_forward(
             raise ModuleNotFoundError("runtime 'onnx': pip install 'hpa_jax[onnx]'")
         from hpa_jax import onnx_model
 
-        if onnx_model.digest() != onnx_model.STATED:
-            problem = "hpa_jax/models has changed, and onnx_model.py is to state that change too"
+        problem = onnx_model.unstated(model)
+        if problem:
             if not automatic:
                 raise ValueError(f"runtime 'onnx': {problem}")
             warnings.warn(f"{problem}: read by XLA", stacklevel=2)

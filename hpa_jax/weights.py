@@ -322,15 +322,18 @@ def stop_gradients(params: Variables, patterns: Sequence[str]) -> Variables:
 def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
     """While active, batch norms that the patterns cover use and keep their running statistics.
 
-    with weights.frozen_statistics(["backbone"]):
-        model.apply(variables, images, train=True, mutable=["batch_stats"])
+    Those of Flax are covered as ours are.
+
+        with weights.frozen_statistics(["backbone"]):
+            model.apply(variables, images, train=True, mutable=["batch_stats"])
     """
     _check_patterns(patterns)
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
         module = context.module
         name = "/".join((*module.path, "mean"))
-        if isinstance(module, norm.BatchNorm) and any(_matches(p, name) for p in patterns):
+        kinds = norm.BatchNorm | nn.BatchNorm
+        if isinstance(module, kinds) and any(_matches(p, name) for p in patterns):
             kwargs = kwargs | {"use_running_average": True}
         return call(*args, **kwargs)
 
@@ -345,10 +348,17 @@ def intermediates(
         outputs = weights.intermediates(model, variables, images, ["backbone", "*_network"])
         semantic_BHWC = outputs["semantic_network"]
 
+    Args:
+      model: the network.
+      variables: its whole tree.
+      images: B×H×W×3 float, from 0 to 1.
+      patterns: of module paths.
+
     Raises:
-      ValueError: no module fits, or the patterns are no list.
+      ValueError: no module fits, the patterns are no list, or there is but a part of the tree.
     """
     _check_patterns(patterns)
+    _flatten(variables)
 
     def wanted(module: nn.Module, _: str) -> bool:
         return any(fnmatch.fnmatchcase("/".join(module.path), p) for p in patterns)
@@ -359,7 +369,8 @@ def intermediates(
     flat = traverse_util.flatten_dict(state.get("intermediates", {}), sep="/")
     flat = {name: values for name, values in flat.items() if name.endswith("/__call__")}
     if not flat:
-        raise ValueError(f"no module's path fits {list(patterns)}")
+        known = ", ".join(variables["params"])
+        raise ValueError(f"no module's path fits {list(patterns)}; those at the top are {known}")
     return {name.removesuffix("/__call__"): values[0] for name, values in flat.items()}
 
 
@@ -386,6 +397,8 @@ def _checked(result: Flat, target: Flat) -> Variables:
 
 
 def _flatten(variables: Variables) -> Flat:
+    if lacking := [name for name in ("params", "batch_stats") if name not in variables]:
+        raise ValueError(f"no whole tree of variables: {', '.join(lacking)} is missing")
     return traverse_util.flatten_dict(variables, sep="/")
 
 

@@ -12,6 +12,12 @@ def test_encode_pads_with_void_and_decode_drops_it():
     assert charset.TAIWAN.decode(ids) == "EF1452"
 
 
+@pytest.mark.parametrize("wrong", [-1, 35])
+def test_ids_of_no_character_are_refused(wrong):
+    with pytest.raises(ValueError, match=rf"class ids \[{wrong}\]: must be from 0 to 34"):
+        charset.TAIWAN.decode([0, wrong])
+
+
 def test_china_has_every_province_and_no_letter_o():
     assert len(charset.CHINA) == 31 + 10 + 24
     assert not set("IO") & set(charset.CHINA.characters)

@@ -119,6 +119,12 @@ def test_total_loss_is_equation_1(alpha1, alpha2):
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
+def test_a_weight_of_no_term_is_refused():
+    output, batch = make()
+    with pytest.raises(ValueError, match="loss_weights: charcter: must be semantic, position"):
+        losses.total_loss(output, batch, {"charcter": 1.0})
+
+
 def test_each_map_is_held_against_its_own_labels():
     output, batch = make()
     terms = losses.total_loss(output, batch, ALL)[1]

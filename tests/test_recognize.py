@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -61,6 +62,12 @@ def test_paths_pictures_and_arrays_read_alike(reader, images, tmp_path):
     for one in kinds:
         assert reader.read(one) == list(reader.read_each(one)) == reader.read([path])
     assert len(reader.probabilities(path)) == 1
+
+
+def test_pictures_on_the_accelerator_are_read(reader, images):
+    assert reader.read([jnp.asarray(images[0])]) == reader.read([images[0]])
+    with pytest.raises(ValueError, match="of several make a list"):
+        reader.read([images])
 
 
 def test_a_phone_s_pictures_are_turned_upright(reader, images, tmp_path):
@@ -301,4 +308,7 @@ def test_a_part_of_a_network_is_no_reader(reader):
     metadata = {"network": network, "charset": reader.charset.characters, "image_size": (50, 160)}
     part = {"params": {"backbone": reader.variables["params"]["backbone"]}}
     with pytest.raises(ValueError, match="no whole network, 'classifier' is missing"):
+        recognize.make_recognizer(part, metadata)
+    part = {"params": reader.variables["params"]}
+    with pytest.raises(ValueError, match="no whole network, 'batch_stats' is missing"):
         recognize.make_recognizer(part, metadata)

@@ -5,6 +5,7 @@ import os
 import jax
 import pytest
 
+import hpa_jax
 from hpa_jax import runtime
 
 
@@ -27,7 +28,17 @@ def test_onnx_runtime_is_taken_on_a_cpu_where_it_is_installed(
     for name in ("xla", "onnx"):
         made = "_on_xla" if name == "xla" else "_on_onnx_runtime"
         monkeypatch.setattr(runtime, made, lambda *arguments, name=name: name)
-    assert runtime.make_forward(None, None, (50, 160)) == chosen
+    assert runtime.make_forward(hpa_jax.HPANet(), None, (50, 160)) == chosen
+
+
+def test_a_backbone_of_ones_own_is_read_by_xla(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(runtime, "_on_xla", lambda *arguments: "xla")
+    own = hpa_jax.HPANet(backbone="own")
+    with pytest.warns(UserWarning, match="does not state the backbone 'own': read by XLA"):
+        assert runtime.make_forward(own, None, (50, 160)) == "xla"
+    with pytest.raises(ValueError, match="does not state the backbone 'own'"):
+        runtime.make_forward(own, None, (50, 160), "onnx")
 
 
 def test_onnx_runtime_is_told_not_to_report_its_use(monkeypatch):

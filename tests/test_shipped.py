@@ -1,5 +1,6 @@
 """The readers that come with the package."""
 
+import dataclasses
 import pathlib
 import re
 import subprocess
@@ -86,9 +87,19 @@ def test_commands_know_them(plates, tmp_path):
     assert (tmp_path / "to" / "reliability.png").exists()
 
 
+@pytest.fixture(scope="module")
+def blank():
+    """Rendered plates without a number: their ink is their ground."""
+    style = STYLES["taiwan_new"]
+    grounds = [dataclasses.replace(p, ink=p.ground, top=None) for p in style.palettes]
+    style = dataclasses.replace(style, palettes=tuple(grounds))
+    render = jax.jit(jax.vmap(make_renderer([style], hpa_jax.TAIWAN, 7, image_size=(48, 160))))
+    return list(jax.device_get(render(jax.random.split(jax.random.key(2), 32))["image"]))
+
+
 @pytest.mark.parametrize("name", readers.shipped())
-def test_what_is_no_plate_is_not_trusted(name, plates):
-    """Shuffled tiles of plates, and noise of several grains."""
+def test_what_is_no_plate_is_not_trusted(name, plates, blank):
+    """Plates without a number, shuffled tiles of plates, and noise of several grains."""
     rng = np.random.default_rng(0)
     shuffled = []
     for image in plates[0]:
@@ -99,10 +110,10 @@ def test_what_is_no_plate_is_not_trusted(name, plates):
         np.kron(rng.integers(0, 256, (48 // n, 160 // n, 3)), np.ones((n, n, 1))).astype(np.uint8)
         for n in (1, 2, 4, 8, 16) * 6
     ]
-    readings = hpa_jax.load_recognizer(name).read(shuffled + noise)
+    readings = hpa_jax.load_recognizer(name).read(blank + shuffled + noise)
     confidences = [reading.confidence for reading in readings]
     assert np.median(confidences) < 0.05
-    assert np.mean([c > 0.9 for c in confidences]) < 0.05
+    assert np.mean([c > 0.5 for c in confidences]) < 0.05
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real plates in ../shared")

@@ -245,6 +245,29 @@ def test_frozen_statistics_are_used_and_kept():
     assert (state["batch_stats"]["second"]["bn"]["mean"] != old["second"]["bn"]["mean"]).all()
 
 
+def test_statistics_of_flax_batch_norms_are_frozen_too():
+    norm = nn.BatchNorm(use_running_average=False)
+    images = np.random.default_rng(0).normal(3, 2, (8, 4)).astype(np.float32)
+    variables = norm.init(jax.random.key(0), images)
+    with weights.frozen_statistics(["mean"]):  # the module itself is the root
+        _, updates = norm.apply(variables, images, mutable=["batch_stats"])
+    assert_equal(updates["batch_stats"], variables["batch_stats"])
+
+
+def test_half_a_tree_is_refused():
+    variables = random_variables()
+    model = HPANet(**NETWORK)
+    half = variables["params"]
+    for call in (
+        lambda: weights.adapt(half, variables, TAIWAN, TAIWAN),
+        lambda: weights.swap_backbone(half, variables),
+        lambda: weights.average([half]),
+        lambda: weights.intermediates(model, half, IMAGES, ["backbone"]),
+    ):
+        with pytest.raises(ValueError, match="no whole tree of variables: params, batch_stats is"):
+            call()
+
+
 def test_intermediates_are_what_the_network_computed():
     model, variables = HPANet(**NETWORK), random_variables(0)
     read = jax.jit(

@@ -34,7 +34,12 @@ def augment(
     Returns:
       The batch with new `image`, `semantic` and `position`. Maps that are all background (rows
       whose `has_maps` is False) stay so.
+
+    Raises:
+      ValueError: the images are not uint8.
     """
+    if batch["image"].dtype != jnp.uint8:
+        raise ValueError(f"images are {batch['image'].dtype}: must be uint8")
     num_characters = batch["characters"].shape[-1]
 
     def one(key: jax.Array, image: jax.Array, semantic: jax.Array, position: jax.Array):

@@ -74,6 +74,12 @@ def test_rows_without_maps_keep_background_and_the_rest_is_untouched():
     }
 
 
+def test_images_from_0_to_1_are_refused():
+    batch = striped_batch(2)
+    with pytest.raises(ValueError, match="images are float32: must be uint8"):
+        run(jax.random.key(0), batch | {"image": batch["image"] / np.float32(255)})
+
+
 def test_strength_nought_changes_nothing():
     batch = striped_batch(2)
     out = run(jax.random.key(2), batch, strength=0.0)

@@ -102,6 +102,42 @@ def test_fast_fusion_equals_the_plain_convolution(sizes):
         assert np.abs(a - b).max() < 1e-5 * np.abs(b).max()
 
 
+def test_modulated_convolution_equals_a_plain_one_of_the_modulated_features():
+    """Forward and gradients; the classifier's exact saving."""
+    rng = np.random.default_rng(0)
+    features, maps, weights = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((2, 7, 20, 6), (2, 7, 20, 3), (2, 2, 5, 3, 4))
+    )
+    modulated = hpa.ModulatedConv(4, jnp.float32)
+    params = modulated.init(jax.random.key(0), features, maps)["params"]
+
+    def plain(params, features, maps):
+        each = jnp.moveaxis(features[..., None, :] * maps[..., None], 3, 0)  # P×B×H×W×C
+        convolve = lambda x: jax.lax.conv_general_dilated(  # noqa: E731
+            x,
+            params["kernel"],
+            (4, 4),
+            ((2, 2), (2, 2)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return jnp.moveaxis(jax.vmap(convolve)(each), 0, 3) + params["bias"]
+
+    def fast(params, features, maps):
+        return modulated.apply({"params": params}, features, maps)
+
+    def value_and_grads(function):
+        def total(*arguments):
+            y = function(*arguments)
+            return (y * weights).sum(), y
+
+        return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(params, features, maps)
+
+    for a, b in zip(*map(jax.tree.leaves, map(value_and_grads, (fast, plain))), strict=True):
+        assert a.shape == b.shape
+        assert np.abs(a - b).max() < 1e-5 * np.abs(b).max()
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_shared_classifier_equals_positions_folded_into_the_batch(train):
     model = HPANet(**SMALL)
@@ -136,6 +172,8 @@ def test_shared_classifier_equals_positions_folded_into_the_batch(train):
     [
         ({"backbone": "vgg"}, jnp.zeros((1, 50, 160, 3)), "backbone 'vgg'"),
         ({"classifier": "both"}, jnp.zeros((1, 50, 160, 3)), "classifier 'both'"),
+        ({"void": 34}, jnp.zeros((1, 50, 160, 3)), "void 34: must be True or False"),
+        ({"num_characters": 0}, jnp.zeros((1, 50, 160, 3)), "num_characters 0 .* at least 1"),
         ({"attention": False}, jnp.zeros((1, 50, 160, 3)), "needs classifier='separate'"),
         ({}, jnp.zeros((50, 160, 3)), "must be B×H×W×3"),
         ({}, jnp.zeros((1, 50, 160, 1)), "must be B×H×W×3"),

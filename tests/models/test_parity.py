@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from hpa_jax import torch_weights
+from hpa_jax import losses, torch_weights
 from hpa_jax.models.hpa import HPANet
 
 torch = pytest.importorskip("torch", reason="parity needs PyTorch: pip install 'hpa_jax[torch]'")
+from benchmarks import torch_training  # noqa: E402
 from benchmarks.torch_hpa import TorchHPA  # noqa: E402
 
 
@@ -77,3 +78,42 @@ def test_same_outputs_as_pytorch(network, size):
         assert_close(ours.position, theirs.position.permute(0, 2, 3, 1), "position")
     else:
         assert ours.maps is ours.position is theirs.maps is None
+
+
+def test_same_loss_and_gradients_as_pytorch():
+    """Of equation 1 in training mode, through every parameter."""
+    reference = random_torch(0)
+    arguments, variables = torch_weights.from_vim_lpr(state_of(reference))
+    model = HPANet(**arguments | {"grey": False})
+    rng = np.random.default_rng(0)
+    images = rng.random((3, 5, 8, 3), np.float32).repeat(5, axis=1).repeat(10, axis=2)
+    batch = {
+        "characters": rng.integers(0, 34, (3, 6)),
+        "semantic": rng.integers(0, 35, (3, 25, 80)),
+        "position": rng.integers(0, 7, (3, 25, 80)),
+        "has_maps": np.ones(3, bool),
+    }
+    labels = [torch.from_numpy(batch[name]) for name in ("characters", "semantic", "position")]
+    output = reference.train()(torch.from_numpy(images).permute(0, 3, 1, 2))
+    theirs = torch_training.total_loss(output, *labels)
+    theirs.backward()
+    named = reference.named_parameters(remove_duplicate=False)
+    parameters = {name: parameter.grad.numpy() for name, parameter in named}
+    _, expected = torch_weights.from_vim_lpr(state_of(reference) | parameters)
+
+    def loss(params):
+        output, _ = model.apply(
+            variables | {"params": params}, images, train=True, mutable=["batch_stats"]
+        )
+        weights = {"semantic": 1.0, "position": 1.0, "character": 1.0}
+        return losses.total_loss(output, batch, weights)[0]
+
+    ours, gradients = jax.jit(jax.value_and_grad(loss))(variables["params"])
+    np.testing.assert_allclose(ours, theirs.item(), rtol=1e-5)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(gradients),
+        jax.tree.leaves(expected["params"]),
+        strict=True,
+    ):
+        # Biases before a batch norm have none: what is there is rounding.
+        assert np.abs(a - b).max() < 2e-4 * np.abs(b).max() + 1e-5, jax.tree_util.keystr(path)
