@@ -1,8 +1,11 @@
 """The flags that the comparisons with PyTorch share, and the loop over what they list."""
 
+import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 from absl import app, flags
 
 from benchmarks import networks, report, timing
@@ -13,7 +16,7 @@ Compare = Callable[[str, int, str], dict[str, Any]]  # network, batch size, dtyp
 
 
 def define_flags(backbones: Sequence[str], batch_sizes: Sequence[str], rounds: int | None) -> None:
-    """Defines --backbones, --batch_sizes, --dtypes, --rounds, --compiled and --json.
+    """Defines --backbones, --batch_sizes, --dtypes, --rounds, --compiled, --json and --profile.
 
     The defaults are the arguments; in float32, PyTorch compiled too.
     """
@@ -27,6 +30,9 @@ def define_flags(backbones: Sequence[str], batch_sizes: Sequence[str], rounds: i
     flags.DEFINE_integer("rounds", rounds, "turns of each candidate", lower_bound=1)
     flags.DEFINE_bool("compiled", True, "also compiled PyTorch, which takes minutes")
     flags.DEFINE_string("json", None, "also writes the figures to this file")
+    flags.DEFINE_string(
+        "profile", None, "traces all of it into this folder, for TensorBoard; slows what is timed"
+    )
     for flag, known in (("backbones", networks.NETWORKS), ("dtypes", DTYPES)):
         flags.register_validator(
             flag, lambda values, known=known: set(values) <= set(known), f"must be among {known}"
@@ -44,10 +50,11 @@ def run(argv: Sequence[str], compare: Compare) -> None:
     timing.set_up()
     listed, machine, results = flags.FLAGS, report.describe_machine(), []
     report.print_machine(machine)
-    for dtype in listed.dtypes:
-        for name in listed.backbones:
-            for batch_size in map(int, listed.batch_sizes):
-                print(f"\n{name}, batch {batch_size}, {dtype}")
-                about = {"network": name, "batch_size": batch_size, "dtype": dtype}
-                results.append(about | compare(name, batch_size, dtype))
+    wanted = itertools.product(listed.dtypes, listed.backbones, map(int, listed.batch_sizes))
+    trace = jax.profiler.trace(listed.profile) if listed.profile else contextlib.nullcontext()
+    with trace:
+        for dtype, name, batch_size in wanted:
+            print(f"\n{name}, batch {batch_size}, {dtype}")
+            about = {"network": name, "batch_size": batch_size, "dtype": dtype}
+            results.append(about | compare(name, batch_size, dtype))
     report.write_json(listed.json, machine, results)

@@ -334,6 +334,8 @@ def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
         name = "/".join((*module.path, "mean"))
         kinds = norm.BatchNorm | nn.BatchNorm
         if isinstance(module, kinds) and any(_matches(p, name) for p in patterns):
+            if isinstance(module, nn.BatchNorm):  # which refuses to be told twice
+                object.__setattr__(module, "use_running_average", None)
             kwargs = kwargs | {"use_running_average": True}
         return call(*args, **kwargs)
 

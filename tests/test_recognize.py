@@ -67,7 +67,7 @@ def test_paths_pictures_and_arrays_read_alike(reader, images, tmp_path):
 def test_pictures_on_the_accelerator_are_read(reader, images):
     assert reader.read([jnp.asarray(images[0])]) == reader.read([images[0]])
     with pytest.raises(ValueError, match="of several make a list"):
-        reader.read([images])
+        reader.read([np.stack(images)])
 
 
 def test_a_phone_s_pictures_are_turned_upright(reader, images, tmp_path):

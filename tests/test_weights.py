@@ -261,7 +261,7 @@ def test_half_a_tree_is_refused():
     for call in (
         lambda: weights.adapt(half, variables, TAIWAN, TAIWAN),
         lambda: weights.swap_backbone(half, variables),
-        lambda: weights.average([half]),
+        lambda: weights.average([half, half]),
         lambda: weights.intermediates(model, half, IMAGES, ["backbone"]),
     ):
         with pytest.raises(ValueError, match="no whole tree of variables: params, batch_stats is"):

@@ -57,7 +57,8 @@ def train_batches(
       jitter: each side of the crop moves at random, outwards by up to this share of the plate's
         size (as far as the prepared margin goes), inwards by up to a quarter of that.
       void: whether the network has the void class, without which texts fill all Cp places.
-      workers: processes that decode and resize; 0 for none but this one.
+      workers: processes that decode and resize; 0 for none but this one. They import the main
+        module: a script must keep what it does under `if __name__ == "__main__"`.
       process_index, process_count: which part of each batch is this process's.
 
     Returns:
