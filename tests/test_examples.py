@@ -3,10 +3,12 @@
 import pathlib
 import re
 
+import jax
 import numpy as np
 
-from examples import surgery
-from hpa_jax import GREECE
+import hpa_jax
+from examples import own_loop, surgery
+from hpa_jax import GREECE, readers
 
 
 def test_surgery(capsys):
@@ -19,6 +21,17 @@ def test_surgery(capsys):
     assert "graft: the other's ResNet, True" in printed
     off = [float(x) for x in re.findall(r"by (\d+\.\d+)", printed.split("average: ")[1])]
     assert 0 < off[0] < off[1]  # the mean lies between
+
+
+def test_own_loop(tmp_path, capsys):
+    own_loop.main(to=str(tmp_path / "own.npz"))
+    assert "step 5: loss " in capsys.readouterr().out
+    before, after = (readers.load(name)[0] for name in ("tw_small", tmp_path / "own.npz"))
+    same = jax.tree.map(np.array_equal, before, after)
+    assert all(jax.tree.leaves([tree.pop("backbone") for tree in same.values()]))
+    assert not any(jax.tree.leaves(same["params"]["classifier"]))
+    blank = np.zeros((48, 160, 3), np.uint8)
+    assert 0 < hpa_jax.load_recognizer(tmp_path / "own.npz").read([blank])[0].confidence < 1
 
 
 def test_the_readmes_surgery_gives_a_reader():

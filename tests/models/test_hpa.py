@@ -131,7 +131,7 @@ def test_modulated_convolution_equals_a_plain_one_of_the_modulated_features():
             y = function(*arguments)
             return (y * weights).sum(), y
 
-        return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(params, features, maps)
+        return jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(params, features, maps)
 
     for a, b in zip(*map(jax.tree.leaves, map(value_and_grads, (fast, plain))), strict=True):
         assert a.shape == b.shape

