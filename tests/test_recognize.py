@@ -286,6 +286,7 @@ def test_probabilities_of_all_classes(reader, images):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        ({"backbone": "resnet34"}, "backbone resnet34 has 16 blocks, but the ResNet has 8"),
         ({"charset": "AB"}, "network.num_classes is 34, but the charset has 2"),
         ({"charset": "AB", "num_classes": 2}, "num_classes is 2, but the classifier has 34"),
         ({"num_characters": 5}, "network.num_characters is 5, but the position network has 6"),
