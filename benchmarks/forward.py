@@ -92,7 +92,8 @@ def torch_makers(
     """PyTorch's ways to read, each a function that prepares it."""
 
     def make(layout: str, compiled: bool) -> timing.Run:
-        network, images = networks.placed(pair.reference, pixels, layout, device)
+        network = networks.placed(pair.reference, layout, device)
+        images = networks.placed_images(pixels, layout, device)
         # The whole network in bfloat16 is faster than autocast, which converts at every layer.
         network, images = (x.to(getattr(torch, dtype)) for x in (network, images))
         network = torch.compile(network, dynamic=False) if compiled else network

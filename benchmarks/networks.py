@@ -70,14 +70,15 @@ def _with_statistics(network: TorchHPA) -> TorchHPA:
     return network.eval()
 
 
-def placed(
-    network: TorchHPA, images_BHWC: np.ndarray, layout: str, device: str
-) -> tuple[TorchHPA, torch.Tensor]:
-    """A copy of the network, and float images in [0, 1], on the device in one of `LAYOUTS`."""
-    memory_format = LAYOUTS[layout]
-    network = copy.deepcopy(network).to(device=device, memory_format=memory_format)
+def placed(network: TorchHPA, layout: str, device: str) -> TorchHPA:
+    """A copy of the network on the device, in one of `LAYOUTS`."""
+    return copy.deepcopy(network).to(device=device, memory_format=LAYOUTS[layout])
+
+
+def placed_images(images_BHWC: np.ndarray, layout: str, device: str) -> torch.Tensor:
+    """Float images in [0, 1] on the device, in one of `LAYOUTS`."""
     images = torch.tensor(images_BHWC, device=device).permute(0, 3, 1, 2) / 255.0
-    return network, images.contiguous(memory_format=memory_format)
+    return images.contiguous(memory_format=LAYOUTS[layout])
 
 
 def torch_ways(

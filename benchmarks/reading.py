@@ -130,10 +130,7 @@ def torch_makers(
     """PyTorch's ways to read the files, each a function that prepares it."""
 
     def make(layout: str, compiled: bool) -> timing.Run:
-        empty = np.zeros((1, *networks.PAPER_SIZE, 3), np.uint8)
-        placed, _ = networks.placed(network, empty, layout, device)
-        like, memory_format = getattr(torch, dtype), networks.LAYOUTS[layout]
-        placed = placed.to(like)
+        placed = networks.placed(network, layout, device).to(getattr(torch, dtype))
         placed = torch.compile(placed, dynamic=False) if compiled else placed
 
         def run() -> list[torch.Tensor]:
@@ -141,8 +138,8 @@ def torch_makers(
             ids = []
             while batch := list(itertools.islice(pixels, batch_size)):
                 short = batch_size - len(batch)  # one shape, or each compiles
-                images = torch.from_numpy(np.stack(batch + batch[-1:] * short)).to(device)
-                images = images.permute(0, 3, 1, 2).to(like, memory_format=memory_format) / 255.0
+                images = np.stack(batch + batch[-1:] * short)
+                images = networks.placed_images(images, layout, device).to(getattr(torch, dtype))
                 with torch.inference_mode():
                     ids.append(placed(images).logits.argmax(-1).cpu())
             return ids

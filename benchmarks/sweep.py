@@ -15,10 +15,13 @@ DTYPES = ("float32", "bfloat16")
 Compare = Callable[[str, int, str], dict[str, Any]]  # network, batch size, dtype -> figures
 
 
-def define_flags(backbones: Sequence[str], batch_sizes: Sequence[str], rounds: int | None) -> None:
+def define_flags(
+    backbones: Sequence[str], batch_sizes: Sequence[str], rounds: int | None, *, smallest: int = 1
+) -> None:
     """Defines --backbones, --batch_sizes, --dtypes, --rounds, --compiled, --json and --profile.
 
-    The defaults are the arguments; in float32, PyTorch compiled too.
+    The defaults are the arguments; in float32, PyTorch compiled too. No batch may be smaller than
+    `smallest`.
     """
     flags.DEFINE_list(
         "backbones",
@@ -38,7 +41,9 @@ def define_flags(backbones: Sequence[str], batch_sizes: Sequence[str], rounds: i
             flag, lambda values, known=known: set(values) <= set(known), f"must be among {known}"
         )
     flags.register_validator(
-        "batch_sizes", lambda values: all(v.isdigit() and int(v) for v in values), "whole numbers"
+        "batch_sizes",
+        lambda values: all(v.isdigit() and int(v) >= smallest for v in values),
+        f"must be whole numbers of at least {smallest}",
     )
 
 

@@ -25,7 +25,8 @@ def makers(
     ]
 
     def make(layout: str, compiled: bool) -> timing.Run:
-        network, images = networks.placed(pair.reference, batch["image"], layout, device)
+        network = networks.placed(pair.reference, layout, device)
+        images = networks.placed_images(batch["image"], layout, device)
         network.train()
         rmsprop = torch.optim.RMSprop(network.parameters(), learning_rate)
 

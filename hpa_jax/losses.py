@@ -26,8 +26,10 @@ def total_loss(
     Raises:
       ValueError: a weight is of no term.
     """
-    if unknown := ", ".join(loss_weights.keys() - {"semantic", "position", "character"}):
-        raise ValueError(f"loss_weights: {unknown}: must be semantic, position or character")
+    if unknown := sorted(loss_weights.keys() - {"semantic", "position", "character"}):
+        raise ValueError(
+            f"loss_weights: {', '.join(unknown)}: must be semantic, position or character"
+        )
     terms = {}
     if loss_weights.get("character"):
         terms["character"] = character_loss(output.logits, batch["characters"])

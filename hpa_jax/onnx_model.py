@@ -40,9 +40,12 @@ def unstated(model: HPANet) -> str:
     """What this module does not state of a network, in words; empty if it states it all."""
     if digest() != STATED:
         return "hpa_jax/models has changed, and onnx_model.py is to state that change too"
-    if model.backbone not in resnet.STAGES:
-        return f"onnx_model.py does not state the backbone {model.backbone!r}"
-    return ""
+    return _unstated_backbone(model)
+
+
+def _unstated_backbone(model: HPANet) -> str:
+    known = model.backbone in resnet.STAGES
+    return "" if known else f"onnx_model.py does not state the backbone {model.backbone!r}"
 
 
 def build(model: HPANet, variables: Tree, image_size: Size, maps: bool = False) -> onnx.ModelProto:
@@ -58,9 +61,9 @@ def build(model: HPANet, variables: Tree, image_size: Size, maps: bool = False) 
       A model with the outputs `ids` B×Cp int32 and `confidences` B×Cp float32.
 
     Raises:
-      ValueError: the network is another one than is stated here.
+      ValueError: the network has a backbone that is not stated here.
     """
-    if problem := unstated(model):
+    if problem := _unstated_backbone(model):
         raise ValueError(problem)
     flat = traverse_util.flatten_dict(variables["params"])
     flat |= traverse_util.flatten_dict(variables["batch_stats"])

@@ -263,20 +263,22 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     try:
         params = variables["params"]
         outputs = params["classifier"]["dense"]["bias"].shape[-1] - model.void
-        hidden, wanted = params["classifier"]["conv"]["bias"].shape[-1], scaled(1000, model.width)
+        hidden = variables["batch_stats"]["classifier"]["bn"]["mean"].shape[-1]
+        wanted = scaled(1000, model.width)
         sizes = [
             (f"num_classes is {model.num_classes}", model.num_classes, len(charset), "the charset"),
             (f"num_classes is {model.num_classes}", model.num_classes, outputs, "the classifier"),
             (f"width {model.width} makes {wanted} channels", wanted, hidden, "the classifier"),
         ]
         if model.backbone in resnet.STAGES:
-            blocks = sum("layer" in name for name in params["backbone"]["context_path"])
-            stated = f"backbone {model.backbone} has {sum(resnet.STAGES[model.backbone])} blocks"
-            sizes.append((stated, sum(resnet.STAGES[model.backbone]), blocks, "the ResNet"))
+            blocks = sum(resnet.STAGES[model.backbone])
+            found = sum("layer" in name for name in params["backbone"]["context_path"])
+            sizes += [
+                (f"backbone {model.backbone} has {blocks} blocks", blocks, found, "the ResNet")
+            ]
         if model.attention:
             cp, places = model.num_characters, params["position_network"]["output"]["bias"].size - 1
             sizes += [(f"num_characters is {cp}", cp, places, "the position network")]
-        variables["batch_stats"]["classifier"]
     except (KeyError, AttributeError) as error:
         raise ValueError(f"variables: no whole network, {error} is missing") from error
     for stated, wanted, found, where in sizes:

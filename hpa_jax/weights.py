@@ -360,7 +360,7 @@ def intermediates(
       ValueError: no module fits, the patterns are no list, or there is but a part of the tree.
     """
     _check_patterns(patterns)
-    _flatten(variables)
+    _check_whole(variables)
 
     def wanted(module: nn.Module, _: str) -> bool:
         return any(fnmatch.fnmatchcase("/".join(module.path), p) for p in patterns)
@@ -398,9 +398,13 @@ def _checked(result: Flat, target: Flat) -> Variables:
     return _unflatten(result)
 
 
-def _flatten(variables: Variables) -> Flat:
+def _check_whole(variables: Variables) -> None:
     if lacking := [name for name in ("params", "batch_stats") if name not in variables]:
         raise ValueError(f"no whole tree of variables: {', '.join(lacking)} is missing")
+
+
+def _flatten(variables: Variables) -> Flat:
+    _check_whole(variables)
     return traverse_util.flatten_dict(variables, sep="/")
 
 

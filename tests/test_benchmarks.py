@@ -68,6 +68,8 @@ def test_a_benchmark_writes_its_figures(command, ratios, others, tmp_path):
     assert min(values) > 0
     assert all(f"{figures['ratios'][ratio]:.2f}" in printed for ratio in AGAINST_PYTORCH)
     assert figures["ratios"]["fastest_pytorch"] in printed
+    if "candidates" in others:
+        assert "PyTorch, eager, channels-last" in figures["candidates"]
     for candidate in figures.get("candidates", {}).values():
         assert candidate["flops"] == pytest.approx(candidate["flops_per_s"] * candidate["median_s"])
 
