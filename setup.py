@@ -24,7 +24,7 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["hpa_jax", "hpa_jax.*"]),
-    package_data={"hpa_jax": ["shipped/*"]},
+    package_data={"hpa_jax": ["shipped/*", "py.typed"]},
     python_requires=">=3.11",
     install_requires=[
         "absl-py",

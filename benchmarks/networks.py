@@ -23,7 +23,7 @@ MULTIPLY_ADDS = {
     "resnet50": 3.112e9,
     "resnet101": 3.869e9,
 }
-WIDTHS = {"small": 0.25, "half": 0.5}  # of 'cn_small' and 'cn', against PyTorch's ResNet-18
+WIDTHS = {"small": 0.225, "half": 0.5}  # of 'cn_small' and 'cn', against PyTorch's ResNet-18
 NETWORKS = (*MULTIPLY_ADDS, *WIDTHS)
 LAYOUTS = {"": torch.contiguous_format, ", channels-last": torch.channels_last}
 

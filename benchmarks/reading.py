@@ -23,7 +23,7 @@ from absl import app, flags
 from PIL import Image
 
 from benchmarks import networks, report, sweep, timing
-from hpa_jax import machine, recognize, runtime
+from hpa_jax import machine, pixels, recognize, runtime
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import styles, synthetic
 
@@ -100,9 +100,9 @@ def compare(
 def make_forward(reader: recognize.Recognizer, batch_size: int, passes: int) -> timing.Run:
     """Passes of the network over one batch of pixels that lies ready."""
     shape = (batch_size, *reader.image_size, 3)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    ready = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     forward = runtime.make_forward(reader.model, reader.variables, reader.image_size)
-    return lambda: [forward(pixels, False) for _ in range(passes)]
+    return lambda: [forward(ready, False) for _ in range(passes)]
 
 
 def decode(paths: Sequence[pathlib.Path], size: tuple[int, int], threads: int) -> None:
@@ -116,7 +116,7 @@ def decoded(
 ) -> Iterator[np.ndarray]:
     """Yields the files' pixels in order, as H×W×3 uint8 arrays, decoded ahead."""
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(functools.partial(recognize.to_pixels, size=size), paths)
+        yield from pool.map(functools.partial(pixels.to_pixels, size=size), paths)
 
 
 def torch_makers(
@@ -134,9 +134,9 @@ def torch_makers(
         placed = torch.compile(placed, dynamic=False) if compiled else placed
 
         def run() -> list[torch.Tensor]:
-            pixels = decoded(paths, networks.PAPER_SIZE, machine.cores())
+            stream = decoded(paths, networks.PAPER_SIZE, machine.cores())
             ids = []
-            while batch := list(itertools.islice(pixels, batch_size)):
+            while batch := list(itertools.islice(stream, batch_size)):
                 short = batch_size - len(batch)  # one shape, or each compiles
                 images = np.stack(batch + batch[-1:] * short)
                 images = networks.placed_images(images, layout, device).to(getattr(torch, dtype))

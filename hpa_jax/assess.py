@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image, ImageDraw, ImageFont
 
-from hpa_jax import command, picture, readers, recognize
+from hpa_jax import command, picture, pixels, readers, recognize
 from hpa_jax.charset import Charset
 from hpa_jax.data import crops, folder, images, synthetic
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
@@ -235,7 +235,7 @@ def failures_sheet(
     size = recognizers[0].image_size
     return picture.page(
         [
-            picture.maps_row(recognize.to_pixels(image, size), reading, each.plate.text)
+            picture.maps_row(pixels.to_pixels(image, size), reading, each.plate.text)
             for image, reading, each in rows
         ]
     )
@@ -330,7 +330,7 @@ def _main(argv: Sequence[str]) -> int:
             print(*pictures, sep="\n")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     if bad:
         print(f"{len(bad)} left out, named above", file=sys.stderr)
     return 1 if bad else 0

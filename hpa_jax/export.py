@@ -23,7 +23,7 @@ import numpy as np
 from absl import app, flags
 
 import hpa_jax
-from hpa_jax import checkpoint, command, readers, recognize, runtime, weights
+from hpa_jax import checkpoint, command, pixels, readers, recognize, runtime, weights
 from hpa_jax.models.hpa import HPANet
 
 EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # that a format needs
@@ -145,7 +145,7 @@ def export(
     style: str,
     to: str | pathlib.Path,
     maps: bool = False,
-    plates: Sequence[recognize.ImageLike] = (),
+    plates: Sequence[pixels.ImageLike] = (),
     temperature: float = 1.0,
     about: str = "",
 ) -> None:
@@ -181,7 +181,7 @@ def export(
         raise ValueError(f"{path} has no attention, so there are no maps to export")
     rng = np.random.default_rng(0)
     images = [*rng.integers(0, 256, (3, *reader.image_size, 3), np.uint8)]
-    images += [recognize.to_pixels(plate, reader.image_size) for plate in plates]
+    images += [pixels.to_pixels(plate, reader.image_size) for plate in plates]
     if style == "npz":
         file = export_npz(reader, metadata["styles"], about)
         # In float16 a plate that the network itself half doubts may read otherwise.
@@ -207,7 +207,7 @@ def _main(argv: Sequence[str]) -> int:
     to = pathlib.Path(_TO.value or run / f"reader.{style}")
     options = _TEMPERATURE.value, _ABOUT.value
     try:
-        plates = [image for path in argv[1:] for image in recognize.find_images(path)]
+        plates = [image for path in argv[1:] for image in pixels.find_images(path)]
         export(_CHECKPOINT.value, style, to, _MAPS.value, plates, *options)
     except ImportError as error:
         hint = f": pip install 'hpa_jax[{EXTRAS[style]}]'" if style in EXTRAS else ""

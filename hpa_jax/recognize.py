@@ -3,37 +3,26 @@
 `python -m hpa_jax.recognize [--checkpoint=READER] FILES OR FOLDERS…` reads from the shell.
 """
 
-import concurrent.futures
 import csv
 import dataclasses
-import itertools
 import json
-import os
 import pathlib
 import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from absl import app, flags
-from PIL import Image, ImageOps
 
-from hpa_jax import command, machine, picture, readers
+from hpa_jax import command, picture, readers
 from hpa_jax.charset import Charset
-from hpa_jax.data import files, images
-from hpa_jax.data.plate import DataError, OnBad, stop
 from hpa_jax.models import resnet
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.models.layers import scaled
+from hpa_jax.pixels import Decoded, Images, decode_ahead, find_images, to_pixels
 from hpa_jax.runtime import all_probabilities, make_forward
-
-ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray  # bytes: an encoded image
-Images = ImageLike | Iterable[ImageLike]
-_LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
-Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +110,7 @@ class Recognizer:
         """
         shape = 0, self.model.num_characters, self.model.num_classes + self.model.void
         batches = [np.zeros(shape, np.float32)]
-        for decoded in _decode_ahead(plates, [self.image_size], batch_size):
+        for decoded in decode_ahead(plates, [self.image_size], batch_size):
             for error in (sizes for sizes in decoded if isinstance(sizes, ValueError)):
                 raise error
             pixels = np.stack([sizes[self.image_size] for sizes in decoded])
@@ -164,7 +153,7 @@ def read_with_all(
     """
     if not recognizers:
         raise ValueError("no readers to read with")
-    batches = _decode_ahead(plates, {reader.image_size for reader in recognizers}, batch_size)
+    batches = decode_ahead(plates, {reader.image_size for reader in recognizers}, batch_size)
     return (reading for decoded in batches for reading in _surest(recognizers, decoded, maps))
 
 
@@ -175,46 +164,6 @@ def _surest(
     for readings in zip(*streams, strict=True):
         failed = isinstance(readings[0], ValueError)  # it then failed for all of them
         yield readings[0] if failed else max(readings, key=lambda r: r.confidence)
-
-
-def _each(plates: Images) -> Iterator[ImageLike]:
-    """The images one by one, also where there is only one, and no list of it."""
-    return iter([plates] if isinstance(plates, ImageLike) else plates)
-
-
-def _decode_ahead(
-    plates: Images, sizes: Iterable[tuple[int, int]], batch_size: int
-) -> Iterator[list[Decoded]]:
-    """Batches of images, each at all sizes; the next batch is decoded while one is read.
-
-    Raises:
-      ValueError: batch_size is less than 1.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size {batch_size}: must be at least 1")
-    return _decoded_batches(_each(plates), sizes, batch_size)
-
-
-def _decoded_batches(
-    plates: Iterator[ImageLike], sizes: Iterable[tuple[int, int]], batch_size: int
-) -> Iterator[list[Decoded]]:
-    with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
-
-        def start() -> list[concurrent.futures.Future]:
-            chunk = itertools.islice(plates, batch_size)
-            return [pool.submit(_pixels_or_error, image, sizes) for image in chunk]
-
-        ahead = start()
-        while ahead:
-            decoded, ahead = [future.result() for future in ahead], start()
-            yield decoded
-
-
-def _pixels_or_error(image: ImageLike, sizes: Iterable[tuple[int, int]]) -> Decoded:
-    try:
-        return {size: to_pixels(image, size) for size in sizes}
-    except ValueError as error:
-        return error
 
 
 def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recognizer:
@@ -285,78 +234,6 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
         if wanted != found:
             raise ValueError(f"metadata: network.{stated}, but {where} has {found}")
     return Recognizer(model, variables, charset, image_size, runtime)
-
-
-def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
-    """Decodes and resizes one image bilinearly: H×W×3 uint8, RGB.
-
-    Raises:
-      ValueError: a file is missing or is no readable image and is named (`DataError`), or
-        something else is no image.
-    """
-    if isinstance(image, jax.Array):
-        image = np.asarray(image)
-    if isinstance(image, np.ndarray):
-        shaped = image.ndim in (2, 3) and image.shape[2:] in ((), (3,)) and image.size
-        if image.dtype != np.uint8 or not shaped:
-            raise ValueError(
-                f"array of shape {image.shape} and type {image.dtype}: must be H×W×3 or H×W uint8 "
-                "(of several make a list)"
-            )
-        upright = Image.fromarray(image)
-    elif isinstance(image, str | os.PathLike | bytes):
-        upright = images.open_rgb(image if isinstance(image, bytes) else pathlib.Path(image))
-    elif not isinstance(image, Image.Image):
-        raise ValueError(
-            f"{type(image).__name__}: must be a path, an encoded image, a PIL image or an array "
-            "(OpenCV gives None for a file that it cannot read)"
-        )
-    height, width = size
-    try:
-        if isinstance(image, Image.Image):
-            if 0 in image.size:
-                raise ValueError("it has no pixels")
-            with _LOADING:
-                upright = ImageOps.exif_transpose(image)  # `open_rgb` did so already
-                upright.load()
-        resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
-    except Exception as error:  # an opened file that is decoded only now may raise almost anything
-        name = getattr(image, "filename", "") or "image"
-        raise DataError(name, f"is damaged: {error}") from error
-    return np.asarray(resized)
-
-
-def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.Path]:
-    """A file as it is given, or the images below a folder, hidden ones left out, by their names.
-
-    Links to folders are followed, each folder once.
-
-    Args:
-      path: the file or folder.
-      on_bad: hears of a folder that cannot be opened, and of `path` if there is no image below it.
-
-    Raises:
-      DataError: what `on_bad` raises; unless it is given, the first of these.
-    """
-    path = pathlib.Path(path)
-    if not path.is_dir():
-        return [path]
-
-    def closed(error: OSError) -> None:
-        on_bad(DataError(error.filename, f"cannot be read: {error.strerror}"))
-
-    found, seen = [], set()
-    for folder, below, names in os.walk(path, followlinks=True, onerror=closed):
-        below.sort()
-        if (real := os.path.realpath(folder)) in seen:
-            below.clear()  # a link in a circle, or to what was found already
-            continue
-        seen.add(real)
-        found += [pathlib.Path(folder, name) for name in files.visible(names, images.SUFFIXES)]
-    if not found:
-        kinds = " ".join(sorted(images.SUFFIXES))
-        on_bad(DataError(path, f"is a folder without images ({kinds})"))
-    return sorted(found)
 
 
 def _write(file: pathlib.Path, reading: Reading, style: str) -> None:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -183,36 +182,6 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     drawn = sorted(p.name for p in (tmp_path / "maps").iterdir())
     assert len(drawn) == 2
     assert drawn[0].endswith("_0.png.maps.png")
-
-
-def test_folders_are_searched_along_their_links(tmp_path):
-    for name in ("plates/a.PNG", "plates/.b.png", "plates/c/notes.txt", "elsewhere/d/e.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    plates = tmp_path / "plates"
-    (plates / "x").symlink_to(tmp_path / "elsewhere")
-    (plates / "c/circle").symlink_to(plates)
-    found = recognize.find_images(plates)
-    assert [str(file.relative_to(plates)) for file in found] == ["a.PNG", "x/d/e.jpg"]
-
-
-def test_a_closed_folder_does_not_hide_the_others(tmp_path, monkeypatch):
-    for name in ("a/0.png", "b/1.png"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).touch()
-    scandir = os.scandir
-
-    def refuse_a(folder):  # the user root, who may run this, can open all
-        if pathlib.Path(folder).name == "a":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse_a)
-    told = []
-    assert recognize.find_images(tmp_path, told.append) == [tmp_path / "b/1.png"]
-    assert list(map(str, told)) == [f"{tmp_path / 'a'}: cannot be read: Permission denied"]
-    with pytest.raises(ValueError, match="a: cannot be read"):
-        recognize.find_images(tmp_path)
 
 
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):

@@ -117,11 +117,12 @@ def test_what_is_no_plate_is_not_trusted(name, plates, blank):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real plates in ../shared")
-def test_cn_reads_whole_plates_and_doubts_cut_ones():
+@pytest.mark.parametrize("name", ["cn", "cn_small"])
+def test_whole_plates_are_read_and_cut_ones_doubted(name):
     dev = [plate for plate in folder.read(REAL) if plate.split == "dev"][::9]
     whole = [assess.crop(plate) for plate in dev]
     cut = [image.crop((0, 0, 3 * image.width // 4, image.height)) for image in whole]
-    reader = hpa_jax.load_recognizer("cn")
+    reader = hpa_jax.load_recognizer(name)
     read = [r.text == plate.text for r, plate in zip(reader.read(whole), dev, strict=True)]
     assert np.mean(read) > 0.9
     assert np.mean([reading.confidence > 0.5 for reading in reader.read(cut)]) < 0.05

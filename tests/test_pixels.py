@@ -1,0 +1,38 @@
+"""Images are found wherever users keep them."""
+
+import os
+import pathlib
+
+import pytest
+
+from hpa_jax import pixels
+
+
+def test_folders_are_searched_along_their_links(tmp_path):
+    for name in ("plates/a.PNG", "plates/.b.png", "plates/c/notes.txt", "elsewhere/d/e.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    plates = tmp_path / "plates"
+    (plates / "x").symlink_to(tmp_path / "elsewhere")
+    (plates / "c/circle").symlink_to(plates)
+    found = pixels.find_images(plates)
+    assert [str(file.relative_to(plates)) for file in found] == ["a.PNG", "x/d/e.jpg"]
+
+
+def test_a_closed_folder_does_not_hide_the_others(tmp_path, monkeypatch):
+    for name in ("a/0.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    scandir = os.scandir
+
+    def refuse_a(folder):  # the user root, who may run this, can open all
+        if pathlib.Path(folder).name == "a":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse_a)
+    told = []
+    assert pixels.find_images(tmp_path, told.append) == [tmp_path / "b/1.png"]
+    assert list(map(str, told)) == [f"{tmp_path / 'a'}: cannot be read: Permission denied"]
+    with pytest.raises(ValueError, match="a: cannot be read"):
+        pixels.find_images(tmp_path)
