@@ -1,5 +1,6 @@
 """Prepared records to fixed-shape batches, with Grain. Batch k depends on k alone."""
 
+import gc
 import io
 import multiprocessing
 import os
@@ -255,8 +256,13 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
     processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
     iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _end_with_the_run))
     batches = (batch for batch in iterator)
-    weakref.finalize(batches, iterator.close)  # ends the workers, also when the program ends
+    weakref.finalize(batches, _close, iterator)  # ends the workers, also when the program ends
     return batches
+
+
+def _close(iterator: grain.DatasetIterator) -> None:
+    iterator.close()
+    gc.collect()  # of the last batches, which Grain's errors hold: else their shared memory leaks
 
 
 def _end_with_the_run(worker: int, workers: int) -> None:

@@ -1,8 +1,11 @@
 """The pipeline: every plate in its place, for any number of processes and from any step."""
 
+import collections
+import gc
 import itertools
 import multiprocessing
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from tests.data import trees
 from tests.data.test_prepare import FIRST, LAST, plate, reader
 
 COUNT, CP = 23, 6
+SHARED_MEMORY = pathlib.Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +101,20 @@ def test_workers_work_on_when_a_job_is_told_to_stop(prepared):
     batches.close()
     del batches
     assert not workers & set(multiprocessing.active_children())
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="shared memory is seen on Linux alone")
+def test_shared_memory_is_given_back(prepared):
+    before = set(SHARED_MEMORY.glob("psm_*"))
+    gc.disable()  # a program may end before it is due
+    try:
+        collections.deque(pipeline.eval_batches(prepared, "train", TAIWAN, CP, 8, workers=2), 0)
+        for _ in range(100):  # Grain gives it back in a thread
+            left = set(SHARED_MEMORY.glob("psm_*")) - before
+            time.sleep(0.1 if left else 0)
+    finally:
+        gc.enable()
+    assert not left
 
 
 KILLED = """
