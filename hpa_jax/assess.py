@@ -22,16 +22,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from absl import app, flags
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from hpa_jax import command, picture, pixels, readers, recognize
+from hpa_jax import calibration, command, picture, pixels, readers, recognize
 from hpa_jax.charset import Charset
 from hpa_jax.data import crops, folder, images, synthetic
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.styles import STYLES
 
-WANTED = 0.995  # share of accepted plates that should be right
-BINS = 10  # of confidence, equally wide
 PAGE = 60  # failures on the sheet
 
 
@@ -140,88 +138,14 @@ def outcomes(assessed: Sequence[Assessed]) -> tuple[np.ndarray, np.ndarray]:
     return confidence, np.array([each.right for each in assessed])
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[int, float, float]]:
-    """For each bin of confidence: plates, their mean confidence, the share of them right."""
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    chosen = [bins == i for i in range(BINS)]
-    return [
-        (int(c.sum()), float(confidence[c].mean()), float(right[c].mean()))
-        if c.any()
-        else (0, 0, 0)
-        for c in chosen
-    ]
-
-
-def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """The expected calibration error: |mean confidence - share right|, weighted over bins."""
-    return sum(n * abs(c - r) for n, c, r in reliability(confidence, right)) / len(right)
-
-
-def threshold(
-    confidence: np.ndarray, right: np.ndarray, wanted: float = WANTED
-) -> tuple[float, int, int]:
-    """The lowest confidence from which on at least `wanted` of the plates are right.
-
-    Returns:
-      The confidence, how many of the plates with it or more are right, and how many they are;
-      infinity and zeros if there is none.
-    """
-    order = np.argsort(-confidence, kind="stable")
-    rights = np.cumsum(right[order])
-    accepted = np.arange(1, len(order) + 1)
-    last = np.append(np.diff(confidence[order]) != 0, True)  # equal confidences stay together
-    enough = np.flatnonzero((rights >= wanted * accepted) & last)
-    if not len(enough):
-        return float("inf"), 0, 0
-    i = enough[-1]
-    return float(confidence[order[i]]), int(rights[i]), int(accepted[i])
-
-
 def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> float:
-    """The temperature that makes confidence most likely, given which plates were right.
-
-    `hpa_jax.export --temperature` builds it in. Fit it on plates that neither trained nor measure.
+    """The temperature that calibrates a reader on plates that it has read.
 
     Raises:
-      ValueError: all plates were right, or all wrong: nothing shows what confidence is worth.
+      ValueError: as `calibration.fit_temperature`.
     """
-    _, right = outcomes(assessed)
-    if right.all() or not right.any():
-        raise ValueError(
-            f"{right.sum()} of {len(right)} plates were read right, and a temperature is fitted on "
-            "some right and some wrong ones: give more plates"
-        )
-    probabilities = reader.probabilities(crop(each.plate, each.margin) for each in assessed)
-    # Logits but for a constant; float32 rounds those of next to no probability to 0.
-    logits_BCK = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-
-    def log_loss(temperature: float) -> float:
-        characters = jax.nn.softmax(logits_BCK / temperature).max(axis=-1)
-        confidence = np.clip(characters.prod(axis=-1), 1e-6, 1 - 1e-6)
-        return -np.log(np.where(right, confidence, 1 - confidence)).mean()
-
-    return float(min(np.geomspace(0.25, 4, 81), key=log_loss))
-
-
-def reliability_chart(confidence: np.ndarray, right: np.ndarray) -> Image.Image:
-    """The share of plates right over confidence, with the number of plates in each bin."""
-    side, left, top = 300, 48, 16
-    chart = Image.new("RGB", (left + side + 16, top + side + 44), picture.PAPER)
-    draw, font = ImageDraw.Draw(chart), ImageFont.load_default(12)
-    base, width = top + side, side // BINS
-    draw.rectangle((left, top, left + side, base), outline=picture.INK)
-    for i, (count, _, share) in enumerate(reliability(confidence, right)):
-        x = left + i * width
-        if count:
-            draw.rectangle((x + 2, base - share * side, x + width - 2, base), fill=(150, 180, 230))
-        draw.text((x + 4, base - 16), str(count), fill=picture.INK, font=font)
-    draw.line((left, base, left + side, top), fill=picture.WRONG)
-    for value in (0.0, 0.5, 1.0):
-        draw.text((left + value * side - 8, base + 6), f"{value:g}", fill=picture.INK, font=font)
-        draw.text((16, base - value * side - 6), f"{value:g}", fill=picture.INK, font=font)
-    caption = "share right, and plates, by confidence; red: perfect"
-    draw.text((left, base + 24), caption, fill=picture.INK, font=font)
-    return chart
+    plates = (crop(each.plate, each.margin) for each in assessed)
+    return calibration.fit_temperature(reader.probabilities(plates), outcomes(assessed)[1])
 
 
 def failures_sheet(
@@ -258,15 +182,16 @@ def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
         characters = "".join(sorted(set().union(*foreign)))
         count = sum(map(bool, foreign))
         lines.append(f"{count} of them have {characters}: this reader cannot write it")
-    lines.append(f"expected calibration error {calibration_error(confidence, right):.1%}")
-    value, correct, accepted = threshold(confidence, right)
+    error = calibration.expected_calibration_error(confidence, right)
+    lines.append(f"expected calibration error {error:.1%}")
+    value, correct, accepted = calibration.threshold(confidence, right)
     if accepted:
         lines.append(
             f"from confidence {np.floor(value * 1e4) / 1e4:.4f} on: {accepted}/{len(right)} "
             f"accepted, {correct}/{accepted} of them right"
         )
     else:
-        lines.append(f"at no confidence are {WANTED:.1%} right")
+        lines.append(f"at no confidence are {calibration.WANTED:.1%} right")
     return lines
 
 
@@ -275,7 +200,7 @@ def save_pictures(
 ) -> list[pathlib.Path]:
     """Writes `reliability.png` and, if plates were misread, `failures.png` to the folder `to`."""
     confidence, right = outcomes(assessed)
-    pictures = {"reliability.png": reliability_chart(confidence, right)}
+    pictures = {"reliability.png": calibration.reliability_chart(confidence, right)}
     if not right.all():
         pictures["failures.png"] = failures_sheet(recognizers, assessed)
     for name, drawn in pictures.items():

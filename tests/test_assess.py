@@ -1,12 +1,10 @@
-"""What a reader's confidence is worth."""
+"""Reading labelled photographs."""
 
 import csv
 import dataclasses
 import io
-import types
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,22 +16,6 @@ from hpa_jax.data.plate import DataError, Plate
 from hpa_jax.models.hpa import HPANet
 from tests.data import trees
 from tests.networks import random_variables, smooth_images
-
-
-def test_calibration_error():
-    confidence = np.repeat([0.25, 0.85], [4, 20])
-    right = np.array([1, 0, 0, 0] + [1] * 17 + [0] * 3, bool)
-    assert assess.calibration_error(confidence, right) == pytest.approx(0)
-    assert assess.calibration_error(confidence, ~right) == pytest.approx((4 * 0.5 + 20 * 0.7) / 24)
-    assert assess.calibration_error(np.ones(3), np.ones(3, bool)) == 0
-
-
-def test_threshold():
-    confidence = np.array([0.9, 0.8, 0.7, 0.7, 0.2])
-    right = np.array([True, True, True, False, True])
-    assert assess.threshold(confidence, right, 0.99) == (0.8, 2, 2)
-    assert assess.threshold(confidence, right, 0.75) == (0.2, 4, 5)
-    assert assess.threshold(confidence, ~right, 0.99) == (float("inf"), 0, 0)
 
 
 def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
@@ -112,16 +94,3 @@ def test_rendered_plates_differ(monkeypatch):
     monkeypatch.setattr(assess.synthetic, "make_renderer", lambda *_, **__: render)
     plates = assess.render_plates(["taiwan_old"], TAIWAN, 6, 3)
     assert len({p.text for p in plates}) == 3
-
-
-def test_a_temperature_makes_confidence_the_share_of_right_plates():
-    # Two characters, each of probability sigmoid(2 / T).
-    probabilities = jax.nn.softmax(jnp.array([[2.0, 0.0], [2.0, 0.0]]))
-    stub = types.SimpleNamespace(
-        probabilities=lambda plates: np.stack([probabilities for _ in plates])
-    )
-    plate = Plate(trees.jpeg(), "p", "dev", "AA")
-    assessed = [assess.Assessed(plate, recognize.Reading(text, 0.8, ())) for text in ("AA", "AB")]
-    # Half of the plates are right: sigmoid(2 / T) ** 2 = 1 / 2.
-    expected = 2 / np.log(1 / (np.sqrt(2) - 1))
-    assert assess.fit_temperature(stub, assessed) == pytest.approx(expected, rel=0.04)

@@ -1,0 +1,36 @@
+"""What a reader's confidence is worth."""
+
+import numpy as np
+import pytest
+
+from hpa_jax import calibration
+
+
+def test_calibration_error():
+    confidence = np.repeat([0.25, 0.85], [4, 20])
+    right = np.array([1, 0, 0, 0] + [1] * 17 + [0] * 3, bool)
+    assert calibration.expected_calibration_error(confidence, right) == pytest.approx(0)
+    assert calibration.expected_calibration_error(confidence, ~right) == pytest.approx(
+        (4 * 0.5 + 20 * 0.7) / 24
+    )
+    assert calibration.expected_calibration_error(np.ones(3), np.ones(3, bool)) == 0
+
+
+def test_threshold():
+    confidence = np.array([0.9, 0.8, 0.7, 0.7, 0.2])
+    right = np.array([True, True, True, False, True])
+    assert calibration.threshold(confidence, right, 0.99) == (0.8, 2, 2)
+    assert calibration.threshold(confidence, right, 0.75) == (0.2, 4, 5)
+    assert calibration.threshold(confidence, ~right, 0.99) == (float("inf"), 0, 0)
+
+
+def test_a_temperature_makes_confidence_the_share_of_right_plates():
+    # Two plates of two characters, each of probability sigmoid(2 / T).
+    high = 1 / (1 + np.exp(-2))
+    probabilities = np.tile([high, 1 - high], (2, 2, 1))
+    # Half of the plates are right: sigmoid(2 / T) ** 2 = 1 / 2.
+    expected = 2 / np.log(1 / (np.sqrt(2) - 1))
+    fitted = calibration.fit_temperature(probabilities, np.array([True, False]))
+    assert fitted == pytest.approx(expected, rel=0.04)
+    with pytest.raises(ValueError, match="2 of 2 plates were read right"):
+        calibration.fit_temperature(probabilities, np.array([True, True]))
