@@ -181,8 +181,8 @@ def _tell_of_unused_splits(config: ml_collections.ConfigDict) -> None:
 
 def test_sets(
     config: ml_collections.ConfigDict, part: Part = (0, 1)
-) -> dict[str, Callable[[], Iterator[pipeline.Batch]]]:
-    """By the name of each test set, a function that gives this process's part of its batches."""
+) -> dict[str, tuple[int, Callable[[], Iterator[pipeline.Batch]]]]:
+    """Each test set by its name: its number of plates, and a function that yields the batches."""
     missing = [name for name, split in config.data.test.items() if not _has(config, split)]
     if missing and len(missing) == len(config.data.test):
         counts = records.read_report(config.data.prepared)["counts"]
@@ -193,22 +193,23 @@ def test_sets(
         )
     for name in missing if jax.process_index() == 0 else ():
         print(f"not tested: {name}, for {config.data.prepared} lacks {config.data.test[name]}")
-    return {
-        name: functools.partial(
-            pipeline.eval_batches,
-            config.data.prepared,
-            split,
-            find_charset(config.charset),
-            config.num_characters,
-            config.batch_size,
-            image_size=config.image_size,
-            workers=config.data.workers,
-            process_index=part[0],
-            process_count=part[1],
-        )
-        for name, split in config.data.test.items()
-        if name not in missing
-    }
+    tests = {}
+    for name, split in config.data.test.items():
+        if name not in missing:
+            batches = functools.partial(
+                pipeline.eval_batches,
+                config.data.prepared,
+                split,
+                find_charset(config.charset),
+                config.num_characters,
+                config.batch_size,
+                image_size=config.image_size,
+                workers=config.data.workers,
+                process_index=part[0],
+                process_count=part[1],
+            )
+            tests[name] = len(records.Source(config.data.prepared, split)), batches
+    return tests
 
 
 def _has(config: ml_collections.ConfigDict, split: str) -> bool:

@@ -3,7 +3,8 @@
 import collections
 import functools
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 from PIL import Image
+from tqdm import tqdm
 
 from hpa_jax import checkpoint, inputs, machine, metrics, picture
 from hpa_jax.charset import PROVINCES, Charset, find_charset
@@ -43,9 +45,29 @@ def count_right(
     batches: Iterable[Batch],
 ) -> tuple[int, int]:
     """Returns (plates right, plates) over all batches; each batch may be sharded."""
-    counts = jax.device_get([eval_step(variables, batch) for batch in batches])
-    right, total = (int(sum(column)) for column in zip(*counts, strict=True))
+    counts = []
+    for batch in batches:
+        counts.append(eval_step(variables, batch))
+        jax.block_until_ready(counts[-2:-1])  # no pile of batches on the device
+    right, total = (int(sum(column)) for column in zip(*jax.device_get(counts), strict=True))
     return right, total
+
+
+def with_progress(name: str, test: inputs.TestSet) -> Iterator[Batch]:
+    """The batches of a test set, with a bar of plates, plates/s and time left."""
+    with tqdm(
+        total=test.plates,
+        desc=f"testing {name}".strip(),
+        unit="plate",
+        unit_scale=True,
+        leave=False,
+        disable=jax.process_index() != 0,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else 60,  # log files hold every state of it
+    ) as bar:
+        for batch in test.batches():
+            yield batch
+            bar.update(min(len(batch["weight"]), test.plates - bar.n))
 
 
 def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
@@ -84,14 +106,14 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     if not tests:
         print("Nothing tested: this config has no data.test; see python -m hpa_jax.assess --help")
     semantic = semantic_map(reader) if config.loss.semantic else None
-    for test, batches in tests.items():
-        pairs, pages = read_all(reader, batches(), charset, semantic)
+    for name, test in tests.items():
+        pairs, pages = read_all(reader, with_progress(name, test), charset, semantic)
         first, *others = summary(pairs, charset)
-        print(f"{test} {first}".strip() + ("" if test else ", never seen in training"))
+        print(f"{name} {first}".strip() + ("" if name else ", never seen in training"))
         print(*others, sep="\n", end="\n" if others else "")
-        for name, rows in pages.items():
+        for kind, rows in pages.items():
             if rows:
-                path = folder / f"{name}{test and '_' + test}.png"
+                path = folder / f"{kind}{name and '_' + name}.png"
                 picture.page(rows).save(path)
                 print(f"{path}: what was read, and each character's HPA map")
     print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")
@@ -164,6 +186,6 @@ def read_all(
             rows = pages["readings" if right else "failures"]
             if len(rows) < PAGE:
                 shown = semantic and not right
-                classes = (semantic(image), len(charset)) if shown else None
+                classes = (semantic(image), len(reader.charset)) if shown else None
                 rows.append(picture.maps_row(image, reading, truth, classes))
     return pairs, pages

@@ -18,18 +18,25 @@ from hpa_jax.data import styles, synthetic
 Batch = dict[str, jax.Array]
 
 
+class TestSet(NamedTuple):
+    """Plates to test on: how many, and a function that yields the same batches at every call."""
+
+    plates: int
+    batches: Callable[[], Iterator[Batch]]
+
+
 class Inputs(NamedTuple):
     """Where a run's plates come from.
 
     Attributes:
       make_batch: (key, what `feed` gave) -> the batch to train on; runs inside the jitted step.
       feed: first step -> an iterator over what each step needs from the host, on the devices.
-      tests: name -> a function that yields a test set's batches, the same at every call.
+      tests: the test sets by name.
     """
 
     make_batch: Callable[[jax.Array, Batch], Batch]
     feed: Callable[[int], Iterator[Batch]]
-    tests: dict[str, Callable[[], Iterator[Batch]]]
+    tests: dict[str, TestSet]
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -93,7 +100,7 @@ def make_inputs(
         return Inputs(
             lambda key, fed: render(jax.random.split(key, config.batch_size)),
             lambda step: itertools.repeat({}),
-            {"": test},
+            {"": TestSet(config.eval_size, test)},
         )
     from hpa_jax import datasets  # Grain and TFDS are imported only where file data is used
 
@@ -114,8 +121,8 @@ def make_inputs(
             datasets.train_batches(config, config.batch_size - rendered, step, part)
         ),
         {
-            name: lambda batches=batches: to_devices(batches())
-            for name, batches in datasets.test_sets(config, part).items()
+            name: TestSet(plates, lambda batches=batches: to_devices(batches()))
+            for name, (plates, batches) in datasets.test_sets(config, part).items()
         },
     )
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from hpa_jax import checkpoint, inputs, losses, machine, optimizer, weights
 from hpa_jax.charset import find_charset
-from hpa_jax.evaluate import count_right, make_eval_step
+from hpa_jax.evaluate import count_right, make_eval_step, with_progress
 from hpa_jax.interrupt import Interrupted, catch_interrupts
 from hpa_jax.metrics import MetricWriter
 from hpa_jax.models import layers
@@ -152,6 +152,8 @@ def resume_or_start(
     state = resume(manager, state, metadata)
     if first_process:
         print(f"resumed at step {state.step} of {config.num_steps}")
+        if state.step >= config.num_steps:
+            print("nothing is left to train: a higher num_steps goes on")
         for change in changes(config, workdir / "config.json"):
             print(f"another config than before: {change}")
     return state
@@ -183,8 +185,8 @@ def evaluate_all(
 ) -> float | None:
     """Logs the accuracy on each test set; returns that on the first, by which runs are judged."""
     accuracies = []
-    for name, batches in plates.tests.items():
-        right, total = count_right(eval_step, state.readable, batches())
+    for name, test in plates.tests.items():
+        right, total = count_right(eval_step, state.readable, with_progress(name, test))
         accuracies.append(right / total)
         log.evaluated(step, name, right, total)
     return accuracies[0] if accuracies else None
@@ -211,7 +213,7 @@ class TrainLog:
             desc="compiling",
             unit="plate",
             unit_scale=True,
-            disable=jax.process_index() != 0,
+            disable=jax.process_index() != 0 or first_step >= config.num_steps,
             dynamic_ncols=True,
             mininterval=0.1 if sys.stderr.isatty() else 60,  # log files hold every state of it
             smoothing=0.05,  # steps are queued in bursts

@@ -120,7 +120,8 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
         if old["num_characters"] != new["num_characters"]:
             print(
                 f"{reader}: learned at most {old['num_characters']} characters, and places "
-                f"beyond start untrained: --config.num_characters={old['num_characters']}"
+                f"beyond start untrained: --config.num_characters={old['num_characters']} if no "
+                "plate has more"
             )
         unknown = "".join(c for c in metadata["charset"] if c not in theirs["charset"])
         if unknown:

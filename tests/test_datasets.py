@@ -85,7 +85,7 @@ def test_from_the_users_tree_to_batches(tmp_path, capsys):
     config.data.test = {"base": "base_test"}
     assert (np.unique(batch["position"][0]) == np.arange(8)).all()
     tests = datasets.test_sets(config)
-    assert [batch["weight"].sum() for batch in tests["base"]()] == [4, 1]
+    assert [batch["weight"].sum() for batch in tests["base"][1]()] == [4, 1]
     datasets.inspect_run(config, tmp_path / "run")
     assert (tmp_path / "run/inspect/base_train_positions.png").exists()
 

@@ -94,6 +94,7 @@ def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
     told = capsys.readouterr().out
     assert "init.checkpoint was '' and is 'tw_small', which only a new run would take" in told
     assert f"log_every was {config.log_every} and is 7\n" in told
+    assert "nothing is left to train: a higher num_steps goes on" in told
     train.train_and_evaluate(config, run[0])
     capsys.readouterr()
     train.train_and_evaluate(config, run[0])
@@ -214,6 +215,10 @@ def test_truths_are_in_the_charset_of_the_config(run):
     pairs, pages = evaluate.read_all(reader, [batch], charset)
     assert pairs == [("?", text) for text in texts]
     assert len(pages["failures"]) == 4
+    background = np.full((4, 10), len(reader.charset))
+    few = hpa_jax.Charset("AB")  # the semantic map shown is of the network's classes
+    _, pages = evaluate.read_all(reader, [batch], few, lambda image: background)
+    assert len(pages["failures"]) == 4
 
 
 def test_a_loss_of_nothing_is_refused(config, tmp_path):
@@ -239,12 +244,16 @@ def test_metadata_alone_rebuilds_the_network(run, config):
 
 
 def test_runs_are_judged_by_the_average_on_the_first_test_set():
-    plates = inputs.Inputs(None, None, {"a": lambda: ["averaged"], "b": lambda: [""]})
+    sets = {
+        name: inputs.TestSet(1, lambda read=read: [{"weight": np.ones(1), "read by": read}])
+        for name, read in (("a", "averaged"), ("b", ""))
+    }
+    plates = inputs.Inputs(None, None, sets)
     state = train_state.TrainState(0, "trained", None, "averaged")
     log = types.SimpleNamespace(evaluated=lambda *about: None)
 
     def step(variables, batch):
-        return variables == batch, 1
+        return variables == batch["read by"], 1
 
     assert train.evaluate_all(plates, step, state, 1, log) == 1.0
 

@@ -255,14 +255,22 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
     read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
     processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
     iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _end_with_the_run))
-    batches = (batch for batch in iterator)
-    weakref.finalize(batches, _close, iterator)  # ends the workers, also when the program ends
+    batches = _until_closed(held := [iterator])
+    weakref.finalize(batches, _close, held)  # ends the workers, also when the program ends
     return batches
 
 
-def _close(iterator: grain.DatasetIterator) -> None:
-    iterator.close()
-    gc.collect()  # of the last batches, which Grain's errors hold: else their shared memory leaks
+def _until_closed(held: list[grain.DatasetIterator]) -> Iterator[Batch]:
+    try:
+        yield from held[0]
+    finally:
+        _close(held)
+
+
+def _close(held: list[grain.DatasetIterator]) -> None:
+    while held:
+        held.pop().close()
+    gc.collect()  # of what Grain's threads and errors hold: else its shared memory leaks
 
 
 def _end_with_the_run(worker: int, workers: int) -> None:

@@ -74,7 +74,7 @@ def test_a_missed_plate_is_trained_on_and_never_right_in_a_test(tmp_path, capsys
     assert "missed by the detector, wrong in a test: 1 of ac, 1 of ac_second" in (
         capsys.readouterr().out
     )
-    (tested,) = datasets.test_sets(config)["AC"]()
+    (tested,) = datasets.test_sets(config)["AC"][1]()
     texts = [trees.taiwan_text(i) for i in (1, 2, 3)]
     assert [TAIWAN.decode(ids) for ids in tested["characters"][:2]] == texts[:2]
     assert (tested["characters"][2] == pipeline.UNREADABLE).all()
