@@ -270,7 +270,10 @@ if __name__ == "__main__":
     )
     _SPLIT = flags.DEFINE_string("split", None, "the rows to read; all, if not given")
     _MARGIN = flags.DEFINE_float(
-        "margin", 0.0, "of surroundings around boxes, as a share of their size on each side"
+        "margin",
+        0.0,
+        "of surroundings around boxes, as a share of their size on each side",
+        lower_bound=0.0,
     )
     _RENDERED = flags.DEFINE_integer(
         "rendered", 0, "reads this many rendered plates instead", lower_bound=0

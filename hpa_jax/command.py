@@ -1,5 +1,6 @@
 """What every command of the package does first."""
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -22,5 +23,6 @@ def set_up() -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     if jax.config.jax_compilation_cache_dir is None:
-        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hpa_jax"))
+        with contextlib.suppress(RuntimeError):  # of users without a home, as some containers have
+            home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+            jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hpa_jax"))

@@ -158,6 +158,8 @@ def summary(pairs: Sequence[tuple[str, str]], charset: Charset) -> list[str]:
         rights = collections.Counter(truth[0] for truth, text in pairs if truth == text)
         lines.append(", ".join(f"{p} {rights[p]}/{n}" for p, n in provinces.most_common()))
         lines[-1] = f"  by province: {lines[-1]}"
+        if lost := sum(truth == UNKNOWN for truth, _ in pairs):
+            lines[-1] += f"; besides them {lost} missed by the detector or not writable, all wrong"
     return lines
 
 

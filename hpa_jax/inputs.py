@@ -71,6 +71,13 @@ def check(config: ml_collections.ConfigDict) -> None:
             raise ValueError(f"{name} {value}: must not be negative")
     if config.model.width <= 0:
         raise ValueError(f"model.width {config.model.width}: must be more than 0")
+    if not 0 <= config.seed < 2**31:
+        raise ValueError(f"seed {config.seed}: must be from 0 to {2**31 - 1}")
+    for name in ("decay", "momentum"):
+        if not 0 <= o[name] < 1:
+            raise ValueError(f"optimizer.{name} {o[name]}: must be from 0 to less than 1")
+    if o.eps <= 0:
+        raise ValueError(f"optimizer.eps {o.eps}: must be more than 0")
     if not 0 <= config.ema < 1:
         raise ValueError(f"ema {config.ema}: is a decay, from 0 to less than 1")
     if not any(config.loss.values()):
@@ -79,6 +86,9 @@ def check(config: ml_collections.ConfigDict) -> None:
     for name in ("workers", "margin", "augment", "realism", "loose", "tilt"):
         if data.get(name, 0) < 0:
             raise ValueError(f"data.{name} {data[name]}: must not be negative")
+    for name, kind in (("styles", str), ("fonts", str), ("weights", int | float)):
+        if not all(isinstance(item, kind) for item in data[name]):
+            raise ValueError(f"data.{name} {tuple(data[name])}: has an item of a wrong type")
     for name in ("jitter", "cut"):
         if not 0 <= data.get(name, 0) <= 1:
             raise ValueError(f"data.{name} {data[name]}: is a share, from 0 to 1")

@@ -306,10 +306,10 @@ def _main(argv: Sequence[str]) -> int:
         _write(file, reading, _FORMAT.value)
         if _MAPS.value:
             # Numbered, for files of one name in two folders.
-            drawn = picture.maps_row(to_pixels(file, recognizers[0].image_size), reading)
             try:
+                drawn = picture.maps_row(to_pixels(file, recognizers[0].image_size), reading)
                 drawn.save(pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png")
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 tell(f"maps of {file}: {error}")
     return 1 if failed else 0
 

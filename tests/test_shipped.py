@@ -13,11 +13,12 @@ from PIL import Image
 
 import hpa_jax
 from hpa_jax import assess, readers, recognize
-from hpa_jax.data import folder
+from hpa_jax.data import aolp, folder
 from hpa_jax.data.styles import STYLES
 from hpa_jax.data.synthetic import make_renderer
 
 MIB = 2**20
+AOLP = pathlib.Path(__file__).resolve().parents[2] / "shared/aolp"
 REAL = pathlib.Path(__file__).resolve().parents[2] / "shared/plates/cn"
 
 
@@ -53,6 +54,15 @@ def test_rendered_plates_are_read(name, plates):
     readings = hpa_jax.load_recognizer(name).read(list(images))
     right = sum(reading.text == text for reading, text in zip(readings, texts, strict=True))
     assert right >= 28
+
+
+@pytest.mark.parametrize(("name", "right"), [("tw", 5), ("tw_small", 4)])
+def test_plates_of_aolp_are_read(name, right):
+    if not AOLP.is_dir():
+        pytest.skip(f"no plates of AOLP in {AOLP}")
+    assessed = assess.assess([hpa_jax.load_recognizer(name)], aolp.read(AOLP))
+    assert len(assessed) == 5
+    assert sum(each.right for each in assessed) >= right
 
 
 def test_bfloat16_reads_the_same(plates):

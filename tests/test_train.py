@@ -180,6 +180,12 @@ def test_batch_must_divide_by_devices(config, tmp_path):
         ("model.width", -1.0, "model.width -1.0: must be more than 0"),
         ("loss.character", -1.0, "loss.character -1.0: must not be negative"),
         ("optimizer.learning_rate", -1.0, "optimizer.learning_rate -1.0: must not be negative"),
+        ("optimizer.decay", 2.0, "optimizer.decay 2.0: must be from 0 to less than 1"),
+        ("optimizer.momentum", -1.0, "optimizer.momentum -1.0: must be from 0 to less than 1"),
+        ("optimizer.eps", 0.0, "optimizer.eps 0.0: must be more than 0"),
+        ("seed", 2**31, "seed 2147483648: must be from 0 to 2147483647"),
+        ("data.fonts", (1,), r"data.fonts \(1,\): has an item of a wrong type"),
+        ("data.weights", ("a",), r"data.weights \('a',\): has an item of a wrong type"),
         ("ema", 7.0, "ema 7.0: is a decay, from 0 to less than 1"),
     ],
 )

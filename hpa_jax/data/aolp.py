@@ -139,7 +139,9 @@ def decode_ids(label: str, source: object) -> str:
       DataError: not one to eight whole numbers from 0 to 33.
     """
     words = label.split()
-    valid = all(w.isascii() and w.isdigit() and int(w[:4]) < len(CLASSES) for w in words)
+    valid = all(
+        w.isascii() and w.isdigit() and len(w) <= 4 and int(w) < len(CLASSES) for w in words
+    )
     if not valid or not 1 <= len(words) <= 8:
         raise DataError(
             source, f"{label[:40]!r} should be class ids from 0 to {len(CLASSES) - 1}, one a line"

@@ -78,17 +78,26 @@ def read_table(path: pathlib.Path, on_bad: OnBad = stop) -> Iterator[Plate]:
       DataError: as `files.read_table`, or its boxes stand in columns of other names.
     """
     for where, row in files.read_table(path, COLUMNS, on_bad):
-        others = [name for name in row if name in OTHER_BOXES]
-        if others and not row.keys() & {*BOX, "corners"}:
-            raise DataError(
-                path,
-                f"has columns {', '.join(others)}, but boxes are read from x1, y1, x2, y2 (left, "
-                "top, right, bottom): rename them; without, the whole image is the plate",
-            )
+        check_columns(row, path)
         try:
             yield parse_row(row, path.parent, where)
         except DataError as error:
             on_bad(error)
+
+
+def check_columns(row: dict[str, str], path: pathlib.Path) -> None:
+    """Refuses a CSV whose boxes stand in columns of other names.
+
+    Raises:
+      DataError: they do.
+    """
+    others = [name for name in row if name in OTHER_BOXES]
+    if others and not row.keys() & {*BOX, "corners"}:
+        raise DataError(
+            path,
+            f"has columns {', '.join(others)}, but boxes are read from x1, y1, x2, y2 (left, "
+            "top, right, bottom): rename them; without, the whole image is the plate",
+        )
 
 
 def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
@@ -117,8 +126,8 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
         raise DataError(
             where, f"{len(characters)} character_boxes for the {len(text)} characters of {text!r}"
         )
-    path = folder / row["file"].replace("\\", "/")
-    return Plate(path, row["file"], split, text, box, corners, characters)
+    name = row["file"].replace("\\", "/")
+    return Plate(folder / name, name, split, text, box, corners, characters)
 
 
 def split_by_hash(text: str) -> str:
@@ -150,7 +159,11 @@ def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
             text = normalise_text(pathlib.PurePath(name).stem.partition("_")[0])
             if text:
                 split = named or split_by_hash(text)
-                yield Plate(folder / name, "/".join((*(below or (root.name,)), name)), split, text)
+                path = "/".join((*(below or (root.name,)), name))
+                try:
+                    yield Plate(folder / name, path, split, text)
+                except DataError as error:
+                    on_bad(error)
             else:
                 problem = "its name should begin with the plate's text, as in AB-1234_3.jpg"
                 on_bad(DataError(folder / name, problem))

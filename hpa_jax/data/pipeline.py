@@ -262,9 +262,14 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
 
 def _until_closed(held: list[grain.DatasetIterator]) -> Iterator[Batch]:
     try:
-        yield from held[0]
+        yield from map(_copied, held[0])
     finally:
         _close(held)
+
+
+def _copied(batch: Batch) -> Batch:
+    """Out of the workers' shared memory, which JAX might hold when the program ends."""
+    return {name: np.array(rows) for name, rows in batch.items()}
 
 
 def _close(held: list[grain.DatasetIterator]) -> None:

@@ -48,7 +48,7 @@ class Plate:
 
     Attributes:
       image: path of the image, or its encoded bytes.
-      name: says which plate this is, to people; unique within its split.
+      name: says which plate this is, to people; plates of one image may share it.
       split: the split it belongs to, a word (but not all).
       text: the characters in reading order; "" where there is no plate or nobody wrote it down.
       box: the plate's upright box; None where the plate fills the image.

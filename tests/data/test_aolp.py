@@ -96,6 +96,12 @@ def test_aolp_bad_files_are_named(tmp_path, file, content, says):
     assert bad
 
 
+@pytest.mark.parametrize("label", ["00099", "1\n34", "00000000000001"])
+def test_class_ids_beyond_the_last_are_refused(label):
+    with pytest.raises(DataError, match="should be class ids from 0 to 33"):
+        aolp.decode_ids(label, "1.txt")
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.text(alphabet="0123456789\n -.eab²٣", max_size=30))
 def test_class_id_lists(label):

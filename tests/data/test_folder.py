@@ -164,3 +164,17 @@ def test_mutated_label_files_give_true_plates_or_errors(tmp_path):
             assert plate.name in cells
             assert plate.text in {folder.normalise_text(cell) for cell in cells}
     assert min(outcomes["file"], outcomes["row"], outcomes["read"]) > 100
+
+
+def test_backslashes_part_folders_as_slashes_do(tmp_path):
+    trees.write(tmp_path / "labels.csv", "file,text\na\\1.jpg,AB12\n")
+    (plate,) = folder.read(tmp_path)
+    assert (plate.image, plate.name) == (tmp_path / "a/1.jpg", "a/1.jpg")
+
+
+def test_a_folder_whose_name_is_no_split_is_told(tmp_path):
+    for name in ("all/AB12.jpg", "dev/CD34.jpg"):
+        trees.write(tmp_path / name, trees.jpeg())
+    bad = []
+    assert [plate.text for plate in folder.read(tmp_path, bad.append)] == ["CD34"]
+    assert len(bad) == 1 and "AB12" in str(bad[0])

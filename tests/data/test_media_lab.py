@@ -50,3 +50,12 @@ def test_media_lab_folds_are_those_of_every_machine(tmp_path):
     trees.media_lab(tmp_path)
     fold = [p.name for p in media_lab.read(tmp_path) if p.split == "fold0"]
     assert fold[:4] == ["day/3.jpg", "day/4.jpg", "day/7.jpg", "day/9.jpg"]
+
+
+def test_media_lab_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path):
+    trees.write(
+        tmp_path / "annotations.csv",
+        "file,text,subset,xmin,ymin,xmax,ymax\n1.jpg,AB12,normal,1,2,3,4\n",
+    )
+    with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
+        list(media_lab.read(tmp_path))

@@ -303,3 +303,10 @@ def test_a_tall_plate_keeps_its_width(tmp_path):
     tall = plate(scale=4, box=(160.0, 40.0, 800.0, 440.0), corners=None, characters=())
     prepare.prepare("set", reader([tall]), tmp_path, margin=0.0, workers=1)
     assert read_back(tmp_path)[0]["image"].shape[:2] == (150, 240)
+
+
+def test_names_that_are_no_utf8_are_kept_readable(tmp_path):
+    odd = plate("AB12_\udcff.jpg")  # as Python gives the byte 0xff of a file's name
+    prepare.prepare("set", reader([odd]), tmp_path / "set", workers=1)
+    (row,) = read_back(tmp_path / "set")
+    assert row["name"].decode() == "AB12_\\udcff.jpg"
