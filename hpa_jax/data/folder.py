@@ -9,8 +9,8 @@ The CSV has a header and at least the columns file and text; these are read too 
 Empty cells mean unknown; a plate without box or corners fills its image.
 
 Without a CSV, a file's name up to the first underscore is its text (AB-1234_3.jpg), and the
-folder just below the root, in or below which it lies, its split; at the root it is as without the
-column.
+folder just below the root, in or below which it lies, its split, letters beyond a to z by their
+codes; at the root it is as without the column.
 """
 
 import hashlib
@@ -148,13 +148,18 @@ def _has_split_folders(folder: pathlib.Path) -> bool:
     return any(files.image_names(child) for child in files.subfolders(folder))
 
 
+def _spelt(other: re.Match) -> str:
+    """What stands for a character that no split's name has; letters stay apart by their code."""
+    return "_" if other[0].isascii() else f"u{ord(other[0]):x}"
+
+
 def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
     waiting = [root]
     while waiting:
         folder = waiting.pop(0)
         waiting[:0] = files.subfolders(folder)
         below = folder.relative_to(root).parts
-        named = re.sub("[^a-z0-9_]", "_", below[0].lower()) if below else None
+        named = re.sub("[^a-z0-9_]", _spelt, below[0].lower()) if below else None
         for name in files.image_names(folder):
             text = normalise_text(pathlib.PurePath(name).stem.partition("_")[0])
             if text:

@@ -178,3 +178,9 @@ def test_a_folder_whose_name_is_no_split_is_told(tmp_path):
     bad = []
     assert [plate.text for plate in folder.read(tmp_path, bad.append)] == ["CD34"]
     assert len(bad) == 1 and "AB12" in str(bad[0])
+
+
+def test_folders_in_any_script_are_splits_of_their_own(tmp_path):
+    for name in ("训练/AB12.jpg", "测试/CD34.jpg"):
+        trees.write(tmp_path / name, trees.jpeg())
+    assert {plate.split for plate in folder.read(tmp_path)} == {"u8badu7ec3", "u6d4bu8bd5"}
