@@ -3,7 +3,6 @@
 import collections
 import functools
 import pathlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 from PIL import Image
-from tqdm import tqdm
 
 from hpa_jax import checkpoint, inputs, machine, metrics, picture
 from hpa_jax.charset import PROVINCES, Charset, find_charset
@@ -55,16 +53,7 @@ def count_right(
 
 def with_progress(name: str, test: inputs.TestSet) -> Iterator[Batch]:
     """The batches of a test set, with a bar of plates, plates/s and time left."""
-    with tqdm(
-        total=test.plates,
-        desc=f"testing {name}".strip(),
-        unit="plate",
-        unit_scale=True,
-        leave=False,
-        disable=jax.process_index() != 0,
-        dynamic_ncols=True,
-        mininterval=0.1 if sys.stderr.isatty() else 60,  # log files hold every state of it
-    ) as bar:
+    with metrics.plate_bar(f"testing {name}".strip(), test.plates, leave=False) as bar:
         for batch in test.batches():
             yield batch
             bar.update(min(len(batch["weight"]), test.plates - bar.n))

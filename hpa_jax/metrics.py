@@ -1,12 +1,15 @@
-"""The paper's metric, the whole plate right or wrong, and its record on disk."""
+"""The paper's metric, the whole plate right or wrong; its record on disk, and progress."""
 
 import json
 import math
 import pathlib
+import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from tensorboardX import SummaryWriter
+from tqdm import tqdm
 
 
 def plates_right(logits: jax.Array, characters: jax.Array, void_id: int) -> jax.Array:
@@ -72,3 +75,13 @@ def _step(line: str) -> float:
         return json.loads(line)["step"]
     except ValueError:  # cut off by whatever ended the run
         return math.inf
+
+
+def plate_bar(desc: str, total: int, **options: Any) -> tqdm:
+    """A bar of plates, plates/s and time left, on the first process; `options` are tqdm's."""
+    shown = {
+        "disable": jax.process_index() != 0,
+        "dynamic_ncols": True,
+        "mininterval": 0.1 if sys.stderr.isatty() else 60,  # log files hold every state of it
+    }
+    return tqdm(desc=desc, total=total, unit="plate", unit_scale=True, **(shown | options))

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import pathlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,13 +15,12 @@ import optax
 import orbax.checkpoint as ocp
 from flax import traverse_util
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from tqdm import tqdm
 
 from hpa_jax import checkpoint, inputs, losses, machine, optimizer, weights
 from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step, with_progress
 from hpa_jax.interrupt import Interrupted, catch_interrupts
-from hpa_jax.metrics import MetricWriter
+from hpa_jax.metrics import MetricWriter, plate_bar
 from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.train_state import (
@@ -207,15 +205,11 @@ class TrainLog:
         self._rates = np.broadcast_to(schedule(np.arange(config.num_steps)), config.num_steps)
         self._writer = MetricWriter(workdir, first_step)
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self._progress = tqdm(
-            total=config.num_steps * config.batch_size,
+        self._progress = plate_bar(
+            "compiling",
+            config.num_steps * config.batch_size,
             initial=first_step * config.batch_size,
-            desc="compiling",
-            unit="plate",
-            unit_scale=True,
             disable=jax.process_index() != 0 or first_step >= config.num_steps,
-            dynamic_ncols=True,
-            mininterval=0.1 if sys.stderr.isatty() else 60,  # log files hold every state of it
             smoothing=0.05,  # steps are queued in bursts
         )
 
