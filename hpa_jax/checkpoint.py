@@ -167,15 +167,22 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
 def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Variables and metadata of a run's most accurate (else latest) checkpoint, or of one step.
 
+    The variables are on the first local device.
+
     Raises:
       FileNotFoundError: there is no checkpoint below `path`.
       ValueError: the checkpoint is damaged or of another format.
     """
     manager, step = open_for_reading(path)
     metadata = read_metadata(manager, step)
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     with _explained(manager, step):
-        abstract = manager.item_metadata(step)["variables"]
-    return restore_variables(manager, step, abstract), metadata
+        abstract = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+            manager.item_metadata(step)["variables"],
+        )
+        args = ocp.args.Composite(variables=ocp.args.StandardRestore(abstract))
+        return manager.restore(step, args=args)["variables"], metadata
 
 
 def load_reader(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -208,21 +215,6 @@ def make_metadata(
         "image_size": list(image_size),
         "styles": list(styles),
     }
-
-
-def restore_variables(manager: ocp.CheckpointManager, step: int, abstract: Any) -> Any:
-    """Restores only the variables, on the default device.
-
-    Raises:
-      ValueError: the checkpoint is damaged, or is not of the tree `abstract`.
-    """
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), abstract
-    )
-    with _explained(manager, step):
-        args = ocp.args.Composite(variables=ocp.args.StandardRestore(abstract))
-        return manager.restore(step, args=args)["variables"]
 
 
 @contextlib.contextmanager

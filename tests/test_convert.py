@@ -1,6 +1,5 @@
 """Weights from PyTorch and back, through files, as a user converts them."""
 
-import pathlib
 import pickle
 
 import jax
@@ -17,6 +16,7 @@ torch = pytest.importorskip(
 )
 from benchmarks import torch_hpa  # noqa: E402
 from tests.models.test_parity import random_torch, state_of  # noqa: E402
+from tests.trap import Trap  # noqa: E402
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
 
@@ -151,16 +151,6 @@ def test_all_tensors_that_do_not_fit_are_listed():
         torch_weights.from_vim_lpr(state)
     with pytest.raises(ValueError, match="no.*ResNet-18"):
         torch_weights.from_torchvision(state)
-
-
-class Trap:
-    """Pickled, it would make a file when loaded."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return pathlib.Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda x, f: f.write_bytes(pickle.dumps(x))])

@@ -8,6 +8,7 @@ import pytest
 import hpa_jax
 from configs import finetune, quickstart
 from hpa_jax import checkpoint, inputs, readers, train, train_state
+from tests.networks import random_variables
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,15 +58,7 @@ def reader(tmp_path_factory):
     """A Taiwanese reader with random weights: its directory and its variables."""
     network = {"width": 0.125, "num_characters": 6, "num_classes": 34}
     model = hpa_jax.HPANet(**network)
-    tree = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 25, 80, 3), np.float32))
-    rng = np.random.default_rng(0)
-    draw = {"scale": 1.0, "var": 1.0, "bias": 0.0, "mean": 0.0}
-    variables = jax.tree_util.tree_map_with_path(
-        lambda path, x: (draw.get(path[-1].key, 0) + rng.normal(0, 0.03, x.shape)).astype(
-            "float32"
-        ),
-        tree,
-    )
+    variables = random_variables(model, (25, 80))
     workdir = tmp_path_factory.mktemp("reader")
     save(variables, network, hpa_jax.TAIWAN, workdir)
     return workdir, variables

@@ -1,6 +1,5 @@
 """Small files of readers, and readers by name."""
 
-import pathlib
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pytest
 import hpa_jax
 from hpa_jax import checkpoint, export, readers, recognize, weights
 from tests.networks import random_variables, smooth_images
+from tests.trap import Trap
 
 SIZE = (25, 80)
 
@@ -140,16 +140,6 @@ print([m for m in ("orbax", "optax", "grain", "tensorboardX", "tensorflow_datase
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
-
-
-class Trap:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return pathlib.Path.touch, (self.path,)
 
 
 def test_a_small_file_that_would_run_code_is_refused(tmp_path):

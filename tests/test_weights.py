@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import traverse_util
 
 from hpa_jax import GREECE, TAIWAN, Charset, HPANet, weights
 from hpa_jax.models import bisenet
+from tests import networks
 
 NETWORK = {"width": 0.125, "num_characters": 6, "num_classes": 34}
 IMAGES = np.random.default_rng(0).random((2, 16, 48, 3), np.float32)
@@ -19,18 +19,7 @@ IMAGES = np.random.default_rng(0).random((2, 16, 48, 3), np.float32)
 
 @functools.cache
 def random_variables(seed: int = 0, **network):
-    """Random arrays in the shapes of a network; without compiling its initialisation."""
-    model = HPANet(**NETWORK | network)
-    tree = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 50, 160, 3)))
-    rng = np.random.default_rng(seed)
-    flat = traverse_util.flatten_dict(tree)
-    return traverse_util.unflatten_dict(
-        {
-            path: (rng.uniform(0.5, 1.5, x.shape) if path[-1] in ("scale", "var") else
-                   rng.normal(0, 0.1, x.shape)).astype(np.float32)
-            for path, x in flat.items()
-        }
-    )  # fmt: skip
+    return networks.random_variables(HPANet(**NETWORK | network), (50, 160), seed)
 
 
 @functools.cache

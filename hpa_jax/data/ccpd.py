@@ -12,11 +12,11 @@ Photographs in ccpd_np show no plate: their text is "". A folder of photographs 
 names, outside such a tree, is one split `loose`.
 """
 
-import dataclasses
 import os
 import pathlib
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from hpa_jax.data import files
 from hpa_jax.data.plate import (
@@ -56,9 +56,9 @@ PARTS = ("train", "val", "test")
 
 _POINT = r"[0-9]{1,5}&[0-9]{1,5}"
 NAME = re.compile(
-    rf"([0-9]{{1,20}})-([0-9]{{1,3}})_([0-9]{{1,3}})-({_POINT}_{_POINT})-"
+    rf"[0-9]{{1,20}}-[0-9]{{1,3}}_[0-9]{{1,3}}-({_POINT}_{_POINT})-"
     rf"({_POINT}_{_POINT}_{_POINT}_{_POINT})-([0-9]{{1,2}}(?:_[0-9]{{1,2}}){{6,7}})-"
-    r"([0-9]{1,3})-([0-9]{1,3})"
+    r"[0-9]{1,3}-[0-9]{1,3}"
 )
 # The box is the corners' hull in most sub-sets; elsewhere another hand drew it, and it misses the
 # hull by up to a third on the photographs that we have.
@@ -66,26 +66,21 @@ MIN_OVERLAP = 0.3
 FORMAT = "area-tilt-x1&y1_x2&y2-RB_LB_LT_RT-plate-brightness-blurriness"
 
 
-@dataclasses.dataclass(frozen=True)
-class Name:
-    """What a photograph's name says.
+class Name(NamedTuple):
+    """What a photograph's name says of its plate.
+
+    The plate's share of the picture, its tilt, brightness and blurriness are there too, in units
+    that differ by release; nothing here reads them.
 
     Attributes:
-      area: the plate's share of the picture, digits as given; their scale differs by release.
-      tilt: horizontal and vertical tilt in degrees; their zero differs by release.
       box: the plate's box in pixels.
       corners: the plate's corners in pixels, from left-top clockwise.
       text: the plate's seven characters (eight on green plates).
-      brightness, blurriness: as the data set measures them.
     """
 
-    area: str
-    tilt: tuple[int, int]
     box: Box
     corners: Corners
     text: str
-    brightness: int
-    blurriness: int
 
 
 def parse_name(name: str) -> Name:
@@ -97,7 +92,7 @@ def parse_name(name: str) -> Name:
     fields = NAME.fullmatch(name.rpartition("/")[2].removesuffix(".jpg"))
     if not fields:
         raise DataError(name, f"is no CCPD file name; those read {FORMAT}, seven fields")
-    area, tilt_x, tilt_y, box, vertices, plate, brightness, blurriness = fields.groups()
+    box, vertices, plate = fields.groups()
     bounds = make_box([int(n) for n in re.split("[&_]", box)], name)
     right_bottom, left_bottom, left_top, right_top = (
         tuple(int(n) for n in point.split("&")) for point in vertices.split("_")
@@ -105,15 +100,7 @@ def parse_name(name: str) -> Name:
     corners = make_corners((left_top, right_top, right_bottom, left_bottom), name)
     if overlap(hull(corners), bounds) < MIN_OVERLAP:
         raise DataError(name, f"its box {box} is not around its corners {vertices}")
-    return Name(
-        area=area,
-        tilt=(int(tilt_x), int(tilt_y)),
-        box=bounds,
-        corners=corners,
-        text=decode_indices([int(n) for n in plate.split("_")], name),
-        brightness=int(brightness),
-        blurriness=int(blurriness),
-    )
+    return Name(bounds, corners, decode_indices([int(n) for n in plate.split("_")], name))
 
 
 def decode_indices(indices: list[int], source: object) -> str:
