@@ -59,7 +59,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
 
     def read(on_bad: OnBad) -> Iterator[Plate]:
         plates = boxes.add_characters(reader.read(data.root, on_bad=on_bad, **options), styles)
-        return plates if found is None else detections.place(plates, found)
+        return plates if found is None else detections.place(plates, found, on_bad)
 
     directory = pathlib.Path(data.prepared)
     directory.mkdir(parents=True, exist_ok=True)

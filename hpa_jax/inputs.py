@@ -80,8 +80,11 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"optimizer.eps {o.eps}: must be more than 0")
     if not 0 <= config.ema < 1:
         raise ValueError(f"ema {config.ema}: is a decay, from 0 to less than 1")
-    if not any(config.loss.values()):
-        raise ValueError("loss: semantic, position and character are all 0: nothing to train for")
+    terms = ["semantic", "position", "character"]
+    if not config.model.attention:
+        terms.remove("position")  # there is no network that it trains
+    if not any(config.loss[term] for term in terms):
+        raise ValueError(f"loss: {', '.join(terms)} are all 0: nothing to train for")
     data = config.data
     for name in ("workers", "margin", "augment", "realism", "loose", "tilt"):
         if data.get(name, 0) < 0:

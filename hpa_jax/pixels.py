@@ -5,7 +5,7 @@ import itertools
 import os
 import pathlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -15,7 +15,8 @@ from hpa_jax import machine
 from hpa_jax.data import files, images
 from hpa_jax.data.plate import DataError, OnBad, stop
 
-ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray  # bytes: an encoded image
+# bytes: an encoded image
+ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray | jax.Array
 Images = ImageLike | Iterable[ImageLike]
 Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
 _LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
@@ -94,7 +95,7 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
 
 
 def decode_ahead(
-    plates: Images, sizes: Iterable[tuple[int, int]], batch_size: int
+    plates: Images, sizes: Collection[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
     """Batches of images, each at all sizes; the next batch is decoded while one is read.
 
@@ -107,7 +108,7 @@ def decode_ahead(
 
 
 def _decoded_batches(
-    plates: Iterator[ImageLike], sizes: Iterable[tuple[int, int]], batch_size: int
+    plates: Iterator[ImageLike], sizes: Collection[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
     with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
 
@@ -121,7 +122,7 @@ def _decoded_batches(
             yield decoded
 
 
-def _pixels_or_error(image: ImageLike, sizes: Iterable[tuple[int, int]]) -> Decoded:
+def _pixels_or_error(image: ImageLike, sizes: Collection[tuple[int, int]]) -> Decoded:
     try:
         return {size: to_pixels(image, size) for size in sizes}
     except ValueError as error:

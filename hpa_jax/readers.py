@@ -69,20 +69,36 @@ def to_bytes(variables: dict[str, Any], metadata: dict[str, Any]) -> bytes:
       metadata: as `checkpoint.make_metadata` gives; JSON types.
 
     Raises:
-      ValueError: one of these lacks a part.
+      ValueError: one of these lacks a part, or an array is not finite as it is stored.
     """
     lacking = {"params", "batch_stats"} - variables.keys() | KEYS - {"format"} - metadata.keys()
     if lacking:
         raise ValueError(f"no whole reader: {', '.join(sorted(lacking))} is missing")
     arrays = traverse_util.flatten_dict(variables, sep="/")
     arrays = {name: np.asarray(x, np.float32) for name, x in arrays.items()}
-    arrays = {
-        name: x.astype(np.float16) if name.endswith("/kernel") else x for name, x in arrays.items()
-    }
+    with np.errstate(over="ignore"):  # told below
+        arrays = {
+            name: x.astype(np.float16) if name.endswith("/kernel") else x
+            for name, x in arrays.items()
+        }
+    check_finite(arrays)
     text = json.dumps(metadata | {"format": FORMAT}, ensure_ascii=False)
     file = io.BytesIO()
     np.savez_compressed(file, metadata=np.array(text), **arrays)
     return file.getvalue()
+
+
+def check_finite(arrays: dict[str, Any]) -> None:
+    """Refuses weights that read nothing, whatever they are shown.
+
+    Raises:
+      ValueError: an array has a value that is infinite or not a number; it is named.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(np.asarray(array)).all():
+            raise ValueError(
+                f"{name}: has values that are infinite, not numbers or past {array.dtype}"
+            )
 
 
 def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -92,6 +108,8 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
       ValueError: the file is damaged, or of another format.
     """
     try:
+        if not data.startswith(b"PK"):
+            raise ValueError("it is no .npz file")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             metadata = json.loads(str(archive["metadata"]))
             names = [name for name in archive.files if name != "metadata"]

@@ -15,10 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 from absl import app, flags
+from flax import traverse_util
 
 from hpa_jax import command, picture, readers
 from hpa_jax.charset import Charset
-from hpa_jax.models import resnet
+from hpa_jax.models import bisenet, resnet
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.models.layers import scaled
 from hpa_jax.pixels import Decoded, Images, decode_ahead, find_images, to_pixels
@@ -200,11 +201,19 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     """The reader of a network that is in memory; arguments as `readers.load` returns them.
 
     Raises:
-      ValueError: the metadata describe no network of this version, or another one.
+      ValueError: the metadata describe no network of this version, or another one; or an array
+        is not finite.
     """
     try:
         model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
         image_size = tuple(metadata["image_size"])
+        if len(image_size) != 2 or not all(isinstance(n, int) and n > 0 for n in image_size):
+            raise ValueError(f"metadata: image_size {image_size}: must be height and width")
+        if model.backbone not in bisenet.BACKBONES:
+            known = ", ".join(bisenet.BACKBONES)
+            raise ValueError(
+                f"metadata: network.backbone {model.backbone!r}: must be among {known}"
+            )
     except KeyError as error:
         raise ValueError(f"metadata: {error} is missing") from error
     except TypeError as error:
@@ -214,7 +223,14 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
         outputs = params["classifier"]["dense"]["bias"].shape[-1] - model.void
         hidden = variables["batch_stats"]["classifier"]["bn"]["mean"].shape[-1]
         wanted = scaled(1000, model.width)
+        kinds = {"shared": "a shared classifier", "separate": "separate classifiers"}
+        kind = kinds["separate" if params["classifier"]["dense"]["bias"].ndim == 2 else "shared"]
+        asked = kinds.get(model.classifier)
+        networks = {True: "a position network", False: "no position network"}
+        position, has_position = networks.get(model.attention), "position_network" in params
         sizes = [
+            (f"classifier is {model.classifier!r}", asked, kind, "the tree"),
+            (f"attention is {model.attention}", position, networks[has_position], "the tree"),
             (f"num_classes is {model.num_classes}", model.num_classes, len(charset), "the charset"),
             (f"num_classes is {model.num_classes}", model.num_classes, outputs, "the classifier"),
             (f"width {model.width} makes {wanted} channels", wanted, hidden, "the classifier"),
@@ -225,7 +241,7 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
             sizes += [
                 (f"backbone {model.backbone} has {blocks} blocks", blocks, found, "the ResNet")
             ]
-        if model.attention:
+        if has_position:
             cp, places = model.num_characters, params["position_network"]["output"]["bias"].size - 1
             sizes += [(f"num_characters is {cp}", cp, places, "the position network")]
     except (KeyError, AttributeError) as error:
@@ -233,6 +249,7 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     for stated, wanted, found, where in sizes:
         if wanted != found:
             raise ValueError(f"metadata: network.{stated}, but {where} has {found}")
+    readers.check_finite(traverse_util.flatten_dict(variables, sep="/"))
     return Recognizer(model, variables, charset, image_size, runtime)
 
 

@@ -43,6 +43,7 @@ def train_and_evaluate(
     """Trains as `config` says, from the latest checkpoint in `workdir` if there is one.
 
     Raises:
+      OSError: what `config.init` names is missing.
       ValueError: a field of the config is wrong, or `workdir` holds another network.
       FloatingPointError: the loss became infinite or not a number; nothing was saved after it.
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
@@ -92,11 +93,11 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     feed = plates.feed(first_step)
 
     # --- Loop: step, log, evaluate, save, in this order.
-    # Closing the manager waits for the last save, whatever ends the loop.
+    # Closing the manager waits for the last save, whatever ends the loop, and no second SIGTERM.
     with (
+        catch_interrupts(first_step) as interrupted,
         contextlib.closing(manager),
         contextlib.closing(TrainLog(workdir, config, first_step, schedule)) as log,
-        catch_interrupts(first_step) as interrupted,
     ):
         if first_process:  # only now: a refused command leaves a run as it was
             saved_config = config.to_json_best_effort(indent=2)
@@ -132,6 +133,7 @@ def resume_or_start(
     """The state to train from; says where it comes from.
 
     Raises:
+      OSError: what `config.init` names is missing.
       ValueError: the latest checkpoint, or what `config.init` names, does not fit.
     """
     first_process = jax.process_index() == 0

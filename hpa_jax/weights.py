@@ -157,8 +157,9 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
       fresh: of the same network, wider, new.
 
     Raises:
-      ValueError: the network's parts do not grow alike, as they do by a whole multiple; or the
-        networks differ in more than the width, and all mismatches are listed.
+      ValueError: the network's parts do not grow alike, as they do by a whole multiple unless
+        channels are so few that rounding them to eights forbids it; or the networks differ in more
+        than the width, and all mismatches are listed.
     """
     source, target = _flatten(variables), _flatten(fresh)
     # The fusion reads three parts side by side: only if all grow alike does each meet its own rows.
@@ -170,7 +171,8 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
     if growths[0] != growths[1]:
         raise ValueError(
             f"the spatial path grows by {growths[0]:.2f} and all features by {growths[1]:.2f}: "
-            "take a whole multiple of the width"
+            "take a whole multiple of the width, and no narrower network than 0.125 (channels are "
+            "rounded to eights)"
         )
     result = source | {
         path: _widen(source[path], np.asarray(target[path]), sum(_named_axes(path, source), []))
@@ -248,10 +250,10 @@ def soften(variables: Variables, temperature: float) -> Variables:
         variables = weights.soften(variables, 1.4)
 
     Raises:
-      ValueError: the temperature is not more than 0, or the tree has no classifier.
+      ValueError: the temperature is not more than 0 or not finite, or the tree has no classifier.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature {temperature}: must be more than 0")
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"temperature {temperature}: must be more than 0, and finite")
     if "classifier" not in variables.get("params", {}):
         raise ValueError("no classifier below 'params': give the whole tree of variables")
 
@@ -271,7 +273,8 @@ def moving_average(
     soon forgotten.
     """
     decay = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, averaged, variables)
+    # Written so that what is frozen stays as it is, to the last bit.
+    return jax.tree.map(lambda a, x: a + (1 - decay) * (x - a), averaged, variables)
 
 
 def _check_patterns(patterns: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -147,3 +148,10 @@ def test_a_small_file_that_would_run_code_is_refused(tmp_path):
     with pytest.raises(ValueError, match="trap.npz: no reader, or damaged"):
         readers.load(tmp_path / "trap.npz")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_past_float16_are_not_stored(reader):
+    large = jax.tree.map(lambda x: x * 1e6, reader.variables)
+    metadata = checkpoint.make_metadata(reader.model, reader.charset, SIZE, ())
+    with pytest.raises(ValueError, match="kernel: has values that are .* past float16"):
+        readers.to_bytes(large, metadata)

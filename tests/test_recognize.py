@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,8 +66,10 @@ def test_paths_pictures_and_arrays_read_alike(reader, images, tmp_path):
 
 def test_pictures_on_the_accelerator_are_read(reader, images):
     assert reader.read([jnp.asarray(images[0])]) == reader.read([images[0]])
-    with pytest.raises(ValueError, match="of several make a list"):
-        reader.read([np.stack(images)])
+    assert reader.read(jnp.asarray(images[0])) == reader.read(images[0])
+    for several in (np.stack(images), jnp.stack(images), [np.stack(images)]):
+        with pytest.raises(ValueError, match="of several make a list"):
+            reader.read(several)
 
 
 def test_a_phone_s_pictures_are_turned_upright(reader, images, tmp_path):
@@ -260,6 +263,9 @@ def test_probabilities_of_all_classes(reader, images):
         ({"charset": "AB", "num_classes": 2}, "num_classes is 2, but the classifier has 34"),
         ({"num_characters": 5}, "network.num_characters is 5, but the position network has 6"),
         ({"width": 0.25}, "network.width 0.25 makes 248 channels, but the classifier has 128"),
+        ({"backbone": "resnet19"}, "network.backbone 'resnet19': must be among resnet18, "),
+        ({"classifier": "separate"}, "is 'separate', but the tree has a shared classifier"),
+        ({"attention": False}, "attention is False, but the tree has a position network"),
     ],
 )
 def test_metadata_of_another_network_are_refused(reader, change, says):
@@ -271,6 +277,18 @@ def test_metadata_of_another_network_are_refused(reader, change, says):
         recognize.make_recognizer(reader.variables, metadata)
     with pytest.raises(ValueError, match="metadata: 'charset' is missing"):
         recognize.make_recognizer(reader.variables, {"network": network})
+
+
+def test_broken_weights_and_sizes_are_refused(reader):
+    network = {"width": 0.125, "num_characters": 6, "num_classes": 34, "void": reader.model.void}
+    metadata = {"network": network, "charset": reader.charset.characters, "image_size": (50, 160)}
+    broken = jax.tree.map(np.copy, jax.device_get(reader.variables))
+    broken["params"]["classifier"]["dense"]["bias"][3] = np.nan
+    with pytest.raises(ValueError, match="params/classifier/dense/bias: has values that are"):
+        recognize.make_recognizer(broken, metadata)
+    for size in ("48x160", (50,), (0, 160)):
+        with pytest.raises(ValueError, match="metadata: image_size .*must be height and width"):
+            recognize.make_recognizer(reader.variables, metadata | {"image_size": size})
 
 
 def test_a_part_of_a_network_is_no_reader(reader):

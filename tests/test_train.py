@@ -65,7 +65,10 @@ def test_metrics_are_written(run, config):
 
 
 def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
-    """SIGTERM in the third step; the same command then ends where the straight run ended."""
+    """SIGTERM in the third step; the same command then ends where the straight run ended.
+
+    A second SIGTERM, as clusters send it, comes while the state is saved.
+    """
     make_train_step = train.make_train_step
 
     def interrupting(*arguments, **options):
@@ -79,6 +82,14 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
 
         return train_step
 
+    close = checkpoint.ocp.CheckpointManager.close
+
+    def terminated(manager):
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGTERM)
+        close(manager)
+
+    monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "close", terminated)
     monkeypatch.setattr(train, "make_train_step", interrupting)
     with pytest.raises(interrupt.Interrupted, match="after step 3 of 4"):
         train.train_and_evaluate(config, tmp_path)
@@ -230,7 +241,10 @@ def test_truths_are_in_the_charset_of_the_config(run):
 def test_a_loss_of_nothing_is_refused(config, tmp_path):
     other = config.copy_and_resolve_references()
     other.loss.semantic = other.loss.position = other.loss.character = 0.0
-    with pytest.raises(ValueError, match="loss: semantic, position and character are all 0"):
+    with pytest.raises(ValueError, match="loss: semantic, position, character are all 0"):
+        train.train_and_evaluate(other, tmp_path)
+    other.loss.position, other.model.attention = 1.0, False  # which trains no position network
+    with pytest.raises(ValueError, match="loss: semantic, character are all 0"):
         train.train_and_evaluate(other, tmp_path)
 
 

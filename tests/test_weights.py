@@ -183,6 +183,15 @@ def test_average_weighs():
         weights.average([trees[0], random_variables(0, num_classes=5)])
 
 
+def test_moving_average_leaves_what_stays():
+    constant = {"x": np.random.default_rng(0).normal(size=1000).astype(np.float32)}
+    average = jax.jit(weights.moving_average)
+    averaged = constant
+    for step in range(100):
+        averaged = average(averaged, constant, step, 0.99)
+    assert_equal(averaged, constant)
+
+
 def test_moving_average_forgets_the_start():
     variables = {"params": {"x": jnp.ones(3)}}
     averaged = {"params": {"x": jnp.zeros(3)}}
@@ -280,7 +289,7 @@ def test_soften_divides_the_logits():
 
 def test_soften_refuses_what_gives_no_reader():
     variables = random_variables(0)
-    for temperature in (0.0, -1.0):
+    for temperature in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(ValueError, match="must be more than 0"):
             weights.soften(variables, temperature)
     with pytest.raises(ValueError, match="give the whole tree"):

@@ -131,7 +131,7 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
     """
     root = files.locate(
         root,
-        lambda folder: any(map(_is_subset, files.subfolders(folder))) or _is_loose(folder),
+        lambda folder: _has_subsets(folder) or _is_loose(folder),
         "CCPD folders (ccpd_base, ccpd_blur, …, splits, or ccpd_green) or photographs so named",
     )
     if _is_loose(root):
@@ -156,6 +156,11 @@ def _undoubled(folder: pathlib.Path) -> pathlib.Path:
 
 def _is_subset(folder: pathlib.Path) -> bool:
     return re.fullmatch("ccpd_[a-z]+", folder.name.lower()) is not None
+
+
+def _has_subsets(folder: pathlib.Path) -> bool:
+    below = files.subfolders(folder)
+    return any(_is_subset(child) and child.name != folder.name for child in below)  # not doubled
 
 
 def _is_loose(folder: pathlib.Path) -> bool:

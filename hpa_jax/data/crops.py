@@ -8,8 +8,8 @@ from PIL import Image
 
 from hpa_jax.data.plate import Box, Corners, DataError, Plate, box_corners
 
-# A crop keeps at most this many pixels of plate in both directions: half again what networks see,
-# so that augmentation may zoom, and no more, so that the prepared set stays small.
+# A crop is shrunk until its plate is this wide or this high, whichever comes first: half again what
+# networks see, so that augmentation may zoom, and no more, so that the prepared set stays small.
 MAX_WIDTH, MAX_HEIGHT = 240, 75
 MIN_WIDTH, MIN_HEIGHT = 4, 2  # of a plate: smaller ones are mistakes, such as shares of the image
 

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterable, Iterator
 
 from hpa_jax.data import files, folder
-from hpa_jax.data.plate import Box, DataError, Plate, make_box, overlap
+from hpa_jax.data.plate import Box, DataError, OnBad, Plate, make_box, overlap, stop
 
 COLUMNS = ("file", *folder.BOX)
 MIN_OVERLAP = 0.7  # a plate that no box covers so well is wrong, whatever is read
@@ -38,18 +38,27 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
     return found
 
 
-def place(plates: Iterable[Plate], found: dict[pathlib.Path, list[Box]]) -> Iterator[Plate]:
+def place(
+    plates: Iterable[Plate], found: dict[pathlib.Path, list[Box]], on_bad: OnBad = stop
+) -> Iterator[Plate]:
     """Moves each plate's box to the detected one that covers it best; marks those that none covers.
 
     A missed plate keeps its labelled box: it can be trained on, and counts as wrong in a test.
-    `found` is what `read` gave.
+    Photographs that show no plate (text "") pass unchanged.
 
-    Raises:
-      DataError: a plate has no labelled box to compare with.
+    Args:
+      plates: as they are labelled.
+      found: what `read` gave.
+      on_bad: hears of plates without a labelled box to compare with; raises unless told otherwise.
     """
     for plate in plates:
+        if not plate.text:
+            yield plate
+            continue
         if plate.box is None:
-            raise DataError(plate.name, "has no labelled box, by which a detected one is judged")
+            problem = "has no labelled box, by which a detected one is judged"
+            on_bad(DataError(plate.name, problem))
+            continue
         boxes = found.get(pathlib.Path(plate.image).resolve(), [])
         best = max(boxes, key=lambda box: overlap(box, plate.box), default=None)
         if best is None or overlap(best, plate.box) < MIN_OVERLAP:

@@ -154,9 +154,12 @@ def _spelt(other: re.Match) -> str:
 
 
 def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
-    waiting = [root]
+    waiting, seen = [root], set()
     while waiting:
         folder = waiting.pop(0)
+        if (real := os.path.realpath(folder)) in seen:
+            continue  # a link in a circle, or to what was read already
+        seen.add(real)
         waiting[:0] = files.subfolders(folder)
         below = folder.relative_to(root).parts
         named = re.sub("[^a-z0-9_]", _spelt, below[0].lower()) if below else None

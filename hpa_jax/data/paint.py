@@ -67,7 +67,7 @@ def plate(
     palette = jnp.sum(draws.uniform() >= layout.palette_odds)
     ink_colour = jnp.clip(layout.inks[palette] + draws.spread(0.08, (3,)), 0, 1)
     background, layers, backlight = _surroundings(draws, x, y, edge)
-    layers += _face(draws, layout, layout.grounds[palette], face, y)
+    layers += _face(draws, layout.grounds[palette], face, y)
     layers += [_border(layout, edge, pixel, ink_colour)]
     places, colours, stuck = _stick(draws, layout, x, y, ink_colour)
     layers += [(stuck[0], colours[0]), (stuck[1], colours[1])]
@@ -107,9 +107,7 @@ def _surroundings(
     return tones[0], [(meet, tones[1])], light
 
 
-def _face(
-    draws: Draws, layout: Layout, grounds: jax.Array, face: jax.Array, y: jax.Array
-) -> list[Layer]:
+def _face(draws: Draws, grounds: jax.Array, face: jax.Array, y: jax.Array) -> list[Layer]:
     """The plate's face, faded and tinted, from its upper to its lower colour."""
     fade = draws.chance(0.25) * draws.uniform(0, 0.3)
     grounds = grounds + fade * (draws.uniform(0.4, 0.9) - grounds)

@@ -127,6 +127,14 @@ def test_ccpd_full_size_base(tmp_path):
     assert dict(collections.Counter(split_of.values())) == expected
 
 
+def test_ccpd_doubled_base_is_found_from_itself(tmp_path):
+    trees.ccpd_base(tmp_path, train=3, test=2)
+    (tmp_path / "ccpd_base").rename(tmp_path / "inner")
+    (tmp_path / "ccpd_base").mkdir()
+    (tmp_path / "inner").rename(tmp_path / "ccpd_base/ccpd_base")
+    assert counts(ccpd.read(tmp_path / "ccpd_base")) == {"base_train": 3, "base_test": 2}
+
+
 def test_ccpd_lists_without_a_test_half_are_refused(tmp_path):
     trees.ccpd_base(tmp_path, train=3, test=2)
     (tmp_path / "splits/val.txt").unlink()

@@ -55,8 +55,13 @@ def test_wrong_tables_are_explained(tmp_path):
     trees.write(tmp_path / "b.jpg", b"")
     with pytest.raises(DataError, match="has no area"):
         detections.read(write(tmp_path / "found.csv", "b.jpg,3,2,1,4,1"), tmp_path)
+    boxless = dataclasses.replace(PLATE, box=None)
     with pytest.raises(DataError, match="a: has no labelled box"):
-        list(detections.place([dataclasses.replace(PLATE, box=None)], {}))
+        list(detections.place([boxless], {}))
+    bad = []
+    empty = dataclasses.replace(boxless, text="")  # as of ccpd_np: a photograph without a plate
+    assert list(detections.place([boxless, empty], {}, bad.append)) == [empty]
+    assert len(bad) == 1
 
 
 def test_a_missed_plate_is_trained_on_and_never_right_in_a_test(tmp_path, capsys):

@@ -184,3 +184,10 @@ def test_folders_in_any_script_are_splits_of_their_own(tmp_path):
     for name in ("训练/AB12.jpg", "测试/CD34.jpg"):
         trees.write(tmp_path / name, trees.jpeg())
     assert {plate.split for plate in folder.read(tmp_path)} == {"u8badu7ec3", "u6d4bu8bd5"}
+
+
+def test_links_are_followed_once(tmp_path):
+    trees.write(tmp_path / "train/AB12.jpg", trees.jpeg())
+    (tmp_path / "train/again").symlink_to(tmp_path)
+    (tmp_path / "dev").symlink_to(tmp_path / "train")
+    assert [plate.text for plate in folder.read(tmp_path)] == ["AB12"]
