@@ -18,6 +18,10 @@ first legs of both. hpa_jax/shipped/README.md has the others.
    On a GPU, `--config.model.width=1.0` in the second makes it the paper's network. From a network
    of the paper's size (`configs/synthetic.py`), add --config.init.checkpoint=runs/synthetic
    --config.model.width=1.0 --config.image_size="(50,160)" to the first, and leave the second out.
+
+In one go, two hours on one core after those of `configs/reader_tw.py`, the first came to 425 of 436
+photographs with --config.num_steps=12000 --config.ema=0.998 --config.data.loose=1.0
+--config.data.cut=0.1.
 """
 
 import ml_collections
