@@ -26,7 +26,7 @@ from hpa_jax import (
     train_state,
 )
 from hpa_jax.models import hpa
-from tests.networks import smooth_images
+from tests.networks import random_variables, smooth_images
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +168,34 @@ def test_batches_split_over_the_devices(run, config):
     leaf = jax.tree.leaves(run[1].variables)[0]
     assert len(leaf.sharding.device_set) == jax.device_count() == 2
     assert leaf.is_fully_replicated
+
+
+def test_a_step_on_two_devices_is_that_on_one():
+    """Means over the batch are over all devices: of batch norm, of losses, of plates with maps."""
+    model, size = hpa.HPANet(width=0.125, num_characters=2, num_classes=3), (16, 48)
+    rng = np.random.default_rng(0)
+    batch = {
+        "image": smooth_images(4, size),
+        "characters": rng.integers(0, 3, (4, 2), np.int32),
+        "semantic": rng.integers(0, 4, (4, *size), np.uint8),
+        "position": rng.integers(0, 3, (4, *size), np.uint8),
+        "has_maps": np.array([True, True, True, False]),  # two on one device, one on the other
+    }
+    tx, terms = optax.sgd(0.1), {"semantic": 1.0, "position": 1.0, "character": 1.0}
+    step = train.make_train_step(model, tx, lambda key, fed: fed, terms)
+    variables, results = random_variables(model, size), []
+    for count in (1, 2):
+        types = (jax.sharding.AxisType.Auto,)
+        mesh = jax.make_mesh((count,), ("data",), types, devices=jax.devices()[:count])
+        rows, whole = (
+            jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+            for axes in (["data"], [])
+        )
+        state = train_state.TrainState(jnp.int32(0), variables, tx.init(variables["params"]))
+        state, key = jax.device_put((state, jax.random.key(0)), whole)
+        results.append(jax.device_get(step(state, key, jax.device_put(batch, rows))))
+    for one, two in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(two, one, rtol=2e-3, atol=1e-4)
 
 
 def test_batch_must_divide_by_devices(config, tmp_path):
