@@ -186,7 +186,8 @@ def test_a_step_on_two_devices_is_that_on_one():
     variables, results = random_variables(model, size), []
     for count in (1, 2):
         types = (jax.sharding.AxisType.Auto,)
-        mesh = jax.make_mesh((count,), ("data",), types, devices=jax.devices()[:count])
+        devices = jax.devices()[:count]
+        mesh = jax.make_mesh((count,), ("data",), axis_types=types, devices=devices)
         rows, whole = (
             jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
             for axes in (["data"], [])
