@@ -218,19 +218,35 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
         raise ValueError(f"metadata: {error} is missing") from error
     except TypeError as error:
         raise ValueError(f"no network of this version of hpa_jax: {error}") from error
+    _check_network(model, charset, variables)
+    readers.check_finite(traverse_util.flatten_dict(variables, sep="/"))
+    return Recognizer(model, variables, charset, image_size, runtime)
+
+
+def _check_network(model: HPANet, charset: Charset, variables: Any) -> None:
+    """Refuses variables of another network than the metadata describe.
+
+    Raises:
+      ValueError: they are; the first difference is named.
+    """
     try:
         params = variables["params"]
-        outputs = params["classifier"]["dense"]["bias"].shape[-1] - model.void
+        bias = params["classifier"]["dense"]["bias"]
+        outputs = bias.shape[-1] - model.void
         hidden = variables["batch_stats"]["classifier"]["bn"]["mean"].shape[-1]
         wanted = scaled(1000, model.width)
         kinds = {"shared": "a shared classifier", "separate": "separate classifiers"}
-        kind = kinds["separate" if params["classifier"]["dense"]["bias"].ndim == 2 else "shared"]
-        asked = kinds.get(model.classifier)
+        kind = kinds["separate" if bias.ndim == 2 else "shared"]
         networks = {True: "a position network", False: "no position network"}
-        position, has_position = networks.get(model.attention), "position_network" in params
+        attends = "position_network" in params
         sizes = [
-            (f"classifier is {model.classifier!r}", asked, kind, "the tree"),
-            (f"attention is {model.attention}", position, networks[has_position], "the tree"),
+            (f"classifier is {model.classifier!r}", kinds.get(model.classifier), kind, "the tree"),
+            (
+                f"attention is {model.attention}",
+                networks.get(model.attention),
+                networks[attends],
+                "the tree",
+            ),
             (f"num_classes is {model.num_classes}", model.num_classes, len(charset), "the charset"),
             (f"num_classes is {model.num_classes}", model.num_classes, outputs, "the classifier"),
             (f"width {model.width} makes {wanted} channels", wanted, hidden, "the classifier"),
@@ -241,7 +257,7 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
             sizes += [
                 (f"backbone {model.backbone} has {blocks} blocks", blocks, found, "the ResNet")
             ]
-        if has_position:
+        if attends:
             cp, places = model.num_characters, params["position_network"]["output"]["bias"].size - 1
             sizes += [(f"num_characters is {cp}", cp, places, "the position network")]
     except (KeyError, AttributeError) as error:
@@ -249,8 +265,6 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     for stated, wanted, found, where in sizes:
         if wanted != found:
             raise ValueError(f"metadata: network.{stated}, but {where} has {found}")
-    readers.check_finite(traverse_util.flatten_dict(variables, sep="/"))
-    return Recognizer(model, variables, charset, image_size, runtime)
 
 
 def _write(file: pathlib.Path, reading: Reading, style: str) -> None:

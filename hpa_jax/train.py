@@ -93,7 +93,8 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     feed = plates.feed(first_step)
 
     # --- Loop: step, log, evaluate, save, in this order.
-    # Closing the manager waits for the last save, whatever ends the loop, and no second SIGTERM.
+    # Closing the manager waits for the last save, whatever ends the loop; the handlers go last, so
+    # that a second SIGTERM does not end that wait.
     with (
         catch_interrupts(first_step) as interrupted,
         contextlib.closing(manager),

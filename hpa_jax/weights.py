@@ -157,9 +157,9 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
       fresh: of the same network, wider, new.
 
     Raises:
-      ValueError: the network's parts do not grow alike, as they do by a whole multiple unless
-        channels are so few that rounding them to eights forbids it; or the networks differ in more
-        than the width, and all mismatches are listed.
+      ValueError: the network's parts do not grow alike, as they do by a whole multiple of a width
+        that is itself one of 0.125, since channels are rounded to eights; or the networks differ in
+        more than the width, and all mismatches are listed.
     """
     source, target = _flatten(variables), _flatten(fresh)
     # The fusion reads three parts side by side: only if all grow alike does each meet its own rows.
@@ -171,8 +171,8 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
     if growths[0] != growths[1]:
         raise ValueError(
             f"the spatial path grows by {growths[0]:.2f} and all features by {growths[1]:.2f}: "
-            "take a whole multiple of the width, and no narrower network than 0.125 (channels are "
-            "rounded to eights)"
+            "take a whole multiple of the width, which must be one of 0.125 (channels are rounded "
+            "to eights)"
         )
     result = source | {
         path: _widen(source[path], np.asarray(target[path]), sum(_named_axes(path, source), []))

@@ -39,6 +39,11 @@ def reader(workdir):
     return recognize.load_recognizer(workdir)
 
 
+@pytest.fixture
+def metadata(reader):
+    return checkpoint.make_metadata(reader.model, reader.charset, reader.image_size, styles=())
+
+
 @pytest.fixture(scope="module")
 def images():
     return list(smooth_images(9, (50, 160)))
@@ -268,9 +273,8 @@ def test_probabilities_of_all_classes(reader, images):
         ({"attention": False}, "attention is False, but the tree has a position network"),
     ],
 )
-def test_metadata_of_another_network_are_refused(reader, change, says):
-    network = {"width": 0.125, "num_characters": 6, "num_classes": 34, "void": reader.model.void}
-    metadata = {"network": network, "charset": reader.charset.characters, "image_size": (50, 160)}
+def test_metadata_of_another_network_are_refused(reader, metadata, change, says):
+    network = metadata["network"]
     network |= {name: value for name, value in change.items() if name != "charset"}
     metadata |= {name: value for name, value in change.items() if name == "charset"}
     with pytest.raises(ValueError, match=says):
@@ -279,9 +283,7 @@ def test_metadata_of_another_network_are_refused(reader, change, says):
         recognize.make_recognizer(reader.variables, {"network": network})
 
 
-def test_broken_weights_and_sizes_are_refused(reader):
-    network = {"width": 0.125, "num_characters": 6, "num_classes": 34, "void": reader.model.void}
-    metadata = {"network": network, "charset": reader.charset.characters, "image_size": (50, 160)}
+def test_broken_weights_and_sizes_are_refused(reader, metadata):
     broken = jax.tree.map(np.copy, jax.device_get(reader.variables))
     broken["params"]["classifier"]["dense"]["bias"][3] = np.nan
     with pytest.raises(ValueError, match="params/classifier/dense/bias: has values that are"):
@@ -291,9 +293,7 @@ def test_broken_weights_and_sizes_are_refused(reader):
             recognize.make_recognizer(reader.variables, metadata | {"image_size": size})
 
 
-def test_a_part_of_a_network_is_no_reader(reader):
-    network = {"width": 0.125, "num_characters": 6, "num_classes": 34, "void": reader.model.void}
-    metadata = {"network": network, "charset": reader.charset.characters, "image_size": (50, 160)}
+def test_a_part_of_a_network_is_no_reader(reader, metadata):
     part = {"params": {"backbone": reader.variables["params"]["backbone"]}}
     with pytest.raises(ValueError, match="no whole network, 'classifier' is missing"):
         recognize.make_recognizer(part, metadata)

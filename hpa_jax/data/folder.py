@@ -10,7 +10,8 @@ Empty cells mean unknown; a plate without box or corners fills its image.
 
 Without a CSV, a file's name up to the first underscore is its text (AB-1234_3.jpg), and the
 folder just below the root, in or below which it lies, its split, letters beyond a to z by their
-codes; at the root it is as without the column.
+codes; at the root it is as without the column. Links are followed, each folder once: of two names
+of one folder the first in the alphabet is its split.
 """
 
 import hashlib
