@@ -8,7 +8,7 @@ import setuptools
 PACKAGE = pathlib.Path(__file__).with_name("hpa_jax") / "__init__.py"
 VERSION = re.search(r'__version__ = "(.+)"', PACKAGE.read_text(encoding="utf-8"))[1]
 
-TEST = ["hypothesis", "pytest", "pytest-xdist", "ruff", "safetensors"]
+TEST = ["hypothesis", "pytest", "pytest-xdist", "ruff", "safetensors", "tabulate"]
 TFDS = [
     "tensorflow-datasets>=4.9.10",
     "importlib_resources",
@@ -31,6 +31,7 @@ setuptools.setup(
         "flax>=0.12",
         "grain>=0.2.18",
         "jax>=0.10",
+        "matplotlib>=3.9",
         "ml_collections>=1.1",
         "numpy>=2.0",
         "optax>=0.2.8",
@@ -46,6 +47,7 @@ setuptools.setup(
         "torch": ["torch", "safetensors"],  # weights from PyTorch and back
         "export": EXPORT,  # StableHLO
         "onnx": ONNX,  # reads faster on a CPU
+        "benchmarks": [*ONNX, "tabulate", "torch"],
         "test": [*TFDS, *EXPORT, *ONNX, *TEST],
     },
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import torch
+from tabulate import tabulate
 
 from benchmarks.timing import Timing
 from hpa_jax import machine as this_machine
@@ -63,6 +64,12 @@ def print_candidates(candidates: dict[str, dict[str, float] | None]) -> None:
     print_table(("", *COLUMNS), rows)
 
 
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table: names to the left, figures to the right."""
+    aligned = ["left", *["right"] * (len(header) - 1)]
+    print(tabulate(rows, header, "github", colalign=aligned, disable_numparse=True))
+
+
 def print_ratios(ratios: dict[str, Any]) -> None:
     """One sentence with both ratios."""
     print(
@@ -99,15 +106,6 @@ def print_machine(machine: dict[str, Any]) -> None:
 def print_peak(dtype: str, peak: float) -> None:
     """The rate that `of peak` refers to."""
     print(f"matrix products in {dtype} reach {peak / 1e9:.0f} GFLOP/s")
-
-
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints aligned columns: the first to the left, the others to the right."""
-    rows = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip())
 
 
 def write_json(path: str | None, machine: dict[str, Any], results: list[dict[str, Any]]) -> None:

@@ -24,13 +24,17 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from hpa_jax import calibration, command, picture, pixels, readers, recognize
+from hpa_jax import calibration, charts, command, picture, pixels, readers, recognize
 from hpa_jax.charset import Charset
 from hpa_jax.data import crops, folder, images, synthetic
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.styles import STYLES
 
 PAGE = 60  # failures on the sheet
+RENDERED = (
+    96,
+    320,
+)  # height and width of rendered plates: photographs are larger than readers' images
 
 
 class Assessed(NamedTuple):
@@ -42,6 +46,7 @@ class Assessed(NamedTuple):
 
     @property
     def right(self) -> bool:
+        """Whether all of its characters were read."""
         return self.reading.text == self.plate.text
 
 
@@ -51,7 +56,6 @@ def render_plates(
     num_characters: int,
     count: int,
     fonts: Sequence[str] = (),
-    image_size: tuple[int, int] = (96, 320),
 ) -> list[Plate]:
     """Rendered plates as photographs of one set, "rendered".
 
@@ -63,7 +67,7 @@ def render_plates(
         problem = f"unknown plate styles {unknown}" if unknown else "no plate styles to render"
         raise ValueError(f"the reader has {problem}: name a folder of photographs")
     chosen = [STYLES[name] for name in styles]
-    options = {"fonts": fonts, "image_size": image_size}
+    options = {"fonts": fonts, "image_size": RENDERED}
     render = jax.jit(synthetic.make_renderer(chosen, charset, num_characters, **options))
     plates = []
     for i, key in enumerate(jax.random.split(jax.random.key(0), count)):
@@ -200,12 +204,12 @@ def save_pictures(
 ) -> list[pathlib.Path]:
     """Writes `reliability.png` and, if plates were misread, `failures.png` to the folder `to`."""
     confidence, right = outcomes(assessed)
-    pictures = {"reliability.png": calibration.reliability_chart(confidence, right)}
+    paths = [to / "reliability.png"]
+    charts.reliability(confidence, right).savefig(paths[0])
     if not right.all():
-        pictures["failures.png"] = failures_sheet(recognizers, assessed)
-    for name, drawn in pictures.items():
-        drawn.save(to / name)
-    return [to / name for name in pictures]
+        paths.append(to / "failures.png")
+        failures_sheet(recognizers, assessed).save(paths[-1])
+    return paths
 
 
 def _plates(argv: Sequence[str], readers_named: Sequence[str], on_bad: OnBad) -> list[Plate]:

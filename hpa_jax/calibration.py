@@ -5,9 +5,6 @@ Of n plates, `confidence` is n float in [0, 1] and `right` n bool: whether all w
 
 import jax
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-
-from hpa_jax import picture
 
 WANTED = 0.995  # share of accepted plates that should be right
 BINS = 10  # of confidence, equally wide
@@ -30,10 +27,8 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> flo
     return sum(n * abs(c - r) for n, c, r in reliability(confidence, right)) / len(right)
 
 
-def threshold(
-    confidence: np.ndarray, right: np.ndarray, wanted: float = WANTED
-) -> tuple[float, int, int]:
-    """The lowest confidence from which on at least `wanted` of the plates are right.
+def threshold(confidence: np.ndarray, right: np.ndarray) -> tuple[float, int, int]:
+    """The lowest confidence from which on at least `WANTED` of the plates are right.
 
     Returns:
       The confidence, how many of the plates with it or more are right, and how many they are;
@@ -43,7 +38,7 @@ def threshold(
     rights = np.cumsum(right[order])
     accepted = np.arange(1, len(order) + 1)
     last = np.append(np.diff(confidence[order]) != 0, True)  # equal confidences stay together
-    enough = np.flatnonzero((rights >= wanted * accepted) & last)
+    enough = np.flatnonzero((rights >= WANTED * accepted) & last)
     if not len(enough):
         return float("inf"), 0, 0
     i = enough[-1]
@@ -76,24 +71,3 @@ def fit_temperature(probabilities_BCK: np.ndarray, right: np.ndarray) -> float:
         return -np.log(np.where(right, confidence, 1 - confidence)).mean()
 
     return float(min(np.geomspace(0.25, 4, 81), key=log_loss))
-
-
-def reliability_chart(confidence: np.ndarray, right: np.ndarray) -> Image.Image:
-    """The share of plates right over confidence, with the number of plates in each bin."""
-    side, left, top = 300, 48, 16
-    chart = Image.new("RGB", (left + side + 16, top + side + 44), picture.PAPER)
-    draw, font = ImageDraw.Draw(chart), ImageFont.load_default(12)
-    base, width = top + side, side // BINS
-    draw.rectangle((left, top, left + side, base), outline=picture.INK)
-    for i, (count, _, share) in enumerate(reliability(confidence, right)):
-        x = left + i * width
-        if count:
-            draw.rectangle((x + 2, base - share * side, x + width - 2, base), fill=(150, 180, 230))
-        draw.text((x + 4, base - 16), str(count), fill=picture.INK, font=font)
-    draw.line((left, base, left + side, top), fill=picture.WRONG)
-    for value in (0.0, 0.5, 1.0):
-        draw.text((left + value * side - 8, base + 6), f"{value:g}", fill=picture.INK, font=font)
-        draw.text((16, base - value * side - 6), f"{value:g}", fill=picture.INK, font=font)
-    caption = "share right, and plates, by confidence; red: perfect"
-    draw.text((left, base + 24), caption, fill=picture.INK, font=font)
-    return chart

@@ -38,8 +38,6 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
       ValueError: a field of the config is wrong, or it renders its plates.
       DataError: as `prepare.prepare`.
     """
-    if jax.process_count() > 1:
-        raise ValueError("--mode=prepare: works on all cores of one machine, without --distributed")
     data = config.data
     if not data.get("prepared"):
         raise ValueError(
@@ -81,7 +79,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
     print(f"Prepared in {data.prepared}")
 
 
-def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
+def inspect_prepared(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
     """Writes contact sheets and statistics of a prepared set to `workdir`/inspect.
 
     Raises:
@@ -97,7 +95,7 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
         image_size=config.image_size,
         augment=lambda batch: jax.device_get(augment_one(key, batch)),
     )
-    print(inspect.read_report(data.prepared))
+    print(records.read_report(data.prepared))
     for path in paths:
         print(path)
 
@@ -158,7 +156,7 @@ def train_batches(
 
 def _tell_of_missing_maps(config: ml_collections.ConfigDict) -> None:
     """Says so where LS and LP are asked for and no plate has character boxes to teach them."""
-    counts = records.read_report(config.data.prepared).get("with_boxes", {})
+    counts = records.read_report(config.data.prepared).with_boxes
     names = records.split_names(config.data.train)
     some = any(count for name, count in counts.items() if name in names or "all" in names)
     wanted = config.loss.semantic or config.loss.position
@@ -173,7 +171,7 @@ def _tell_of_unused_splits(config: ml_collections.ConfigDict) -> None:
     """Says which plates neither train nor test: a split may be spelled otherwise than meant."""
     splits = (config.data.train, *config.data.test.values())
     used = {name for split in splits for name in records.split_names(split)}
-    counts = records.read_report(config.data.prepared)["counts"]
+    counts = records.read_report(config.data.prepared).counts
     unused = ", ".join(f"{name} ({n} plates)" for name, n in counts.items() if name not in used)
     if unused and "all" not in used:
         print(f"neither trained on nor tested: {unused}")
@@ -185,7 +183,7 @@ def test_sets(
     """Each test set by its name: its number of plates, and a function that yields the batches."""
     missing = [name for name, split in config.data.test.items() if not _has(config, split)]
     if missing and len(missing) == len(config.data.test):
-        counts = records.read_report(config.data.prepared)["counts"]
+        counts = records.read_report(config.data.prepared).counts
         splits = ", ".join(repr(config.data.test[name]) for name in missing)
         flags = " ".join(f"--config.data.test.{name}=SPLIT" for name in missing)
         raise DataError(
@@ -214,7 +212,7 @@ def test_sets(
 
 def _has(config: ml_collections.ConfigDict, split: str) -> bool:
     """Whether a prepared set has all that a split expression names."""
-    counts = records.read_report(config.data.prepared)["counts"]
+    counts = records.read_report(config.data.prepared).counts
     return all(name in counts or name == "all" for name in records.split_names(split))
 
 

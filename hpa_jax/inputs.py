@@ -16,6 +16,7 @@ from hpa_jax.charset import find_charset
 from hpa_jax.data import styles, synthetic
 
 Batch = dict[str, jax.Array]
+SHEET = 32  # plates on a contact sheet of rendered ones
 
 
 class TestSet(NamedTuple):
@@ -183,7 +184,7 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
     if config.data.get("prepared"):
         from hpa_jax import datasets  # as above
 
-        datasets.inspect_run(config, workdir)
+        datasets.inspect_prepared(config, workdir)
     if not config.data.get("prepared") or config.data.rendered:
         path = pathlib.Path(workdir) / "inspect/rendered.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +192,7 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
         print(path)
 
 
-def rendered_sheet(config: ml_collections.ConfigDict, rows: int = 32) -> Image.Image:
+def rendered_sheet(config: ml_collections.ConfigDict) -> Image.Image:
     """A contact sheet of rendered plates: clean, as training sees the same ones, and their maps.
 
     Raises:
@@ -200,7 +201,7 @@ def rendered_sheet(config: ml_collections.ConfigDict, rows: int = 32) -> Image.I
     clean = config.copy_and_resolve_references()
     clean.data.realism = 0.0
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    keys = jax.random.split(jax.random.key(config.seed), rows)
+    keys = jax.random.split(jax.random.key(config.seed), SHEET)
     batches = [jax.jit(make_render(c, sharding))(keys) for c in (clean, config)]
     return picture.contact_sheet(*jax.device_get(batches), find_charset(config.charset))
 

@@ -68,7 +68,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except ImportError as error:
         sys.exit(f"error: the config's file: {error}; run from the folder that holds configs/")
     except (OSError, flags.Error) as error:  # the cause stands at the end
-        sys.exit(f"error: {str(error).strip().splitlines()[-1].strip()}")
+        cause = str(error).strip().splitlines()[-1].strip()
+        sys.exit(f"error: {cause.removeprefix('ValueError: ')}")
     except AttributeError as error:
         detail = error.args[0]
         detail = detail.args[0] if isinstance(detail, KeyError) else detail
@@ -81,5 +82,10 @@ if __name__ == "__main__":
         ["mode", "workdir"],
         lambda values: values["mode"] == "prepare" or values["workdir"],
         "--workdir=DIR says where the run lives",
+    )
+    flags.register_multi_flags_validator(
+        ["mode", "distributed"],
+        lambda values: values["mode"] in ("train", "evaluate") or not values["distributed"],
+        "--mode=prepare and --mode=inspect work on one machine, without --distributed",
     )
     app.run(main, flags_parser=parse_flags)

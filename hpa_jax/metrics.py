@@ -58,6 +58,7 @@ class MetricWriter:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Ends the files."""
         if self._active:
             self._file.close()
             self._board.close()

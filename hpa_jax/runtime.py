@@ -53,8 +53,9 @@ def make_forward(
                 raise ValueError(f"runtime 'onnx': {problem}")
             warnings.warn(f"{problem}: read by XLA", stacklevel=2)
             runtime = "xla"
-    make = _on_onnx_runtime if runtime == "onnx" else _on_xla
-    return make(model, variables, image_size)
+    if runtime == "onnx":
+        return _on_onnx_runtime(model, variables, image_size)
+    return _on_xla(model, variables)
 
 
 def read_batch(
@@ -89,8 +90,7 @@ def _pad(images_BHWC: np.ndarray) -> np.ndarray:
     return np.pad(images_BHWC, [(0, (1 << (count - 1).bit_length()) - count)] + [(0, 0)] * 3)
 
 
-def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forward:
-    del image_size  # known from the images
+def _on_xla(model: HPANet, variables: Any) -> Forward:
     variables = jax.device_put(variables)  # once: not at every call
     compiled = jax.jit(
         lambda variables, images: read_batch(model, variables, images),

@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from hpa_jax import checkpoint, inputs, losses, machine, optimizer, weights
+from hpa_jax import charts, checkpoint, inputs, losses, machine, optimizer, weights
 from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step, with_progress
 from hpa_jax.interrupt import Interrupted, catch_interrupts
@@ -114,6 +114,7 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
                 log.flush()  # before a broken state can be saved over a good one
                 accuracy = None if stop else evaluate_all(plates, eval_step, state, step, log)
                 checkpoint.save(manager, step, state.readable, resumable(state), metadata, accuracy)
+                log.draw()
             if stop:
                 break
     if first_step < config.num_steps and step < config.num_steps:
@@ -206,7 +207,7 @@ class TrainLog:
         self._every, self._batch_size = config.log_every, config.batch_size
         # All at once: a rate computed between two steps would wait for the first of them.
         self._rates = np.broadcast_to(schedule(np.arange(config.num_steps)), config.num_steps)
-        self._writer = MetricWriter(workdir, first_step)
+        self._workdir, self._writer = workdir, MetricWriter(workdir, first_step)
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._progress = plate_bar(
             "compiling",
@@ -226,7 +227,9 @@ class TrainLog:
             self.flush()
         self._pending.append((step, metrics))
         jax.block_until_ready(self._pending[:-QUEUE])
-        self._progress.set_description(refresh=False)  # no longer "compiling"
+        if self._progress.desc:  # compiled, and the time that it took is no step's
+            self._progress.set_description(refresh=False)
+            self._progress.unpause()
         self._progress.update(self._batch_size)
 
     def flush(self) -> None:
@@ -267,7 +270,14 @@ class TrainLog:
                 f"step {step}: {name} {right}/{total} plates right".replace("  ", " ")
             )
 
+    def draw(self) -> None:
+        """Draws what was written so far: `curves.png`."""
+        if jax.process_index() == 0:
+            figure = charts.curves(self._workdir / "metrics.jsonl")
+            figure.savefig(self._workdir / "curves.png")
+
     def close(self) -> None:
+        """Ends the bar and the files."""
         self._progress.close()
         self._writer.close()
 

@@ -104,7 +104,11 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
     Raises:
       OSError, ValueError: it is missing or damaged, or does not fit; all that differs is named.
     """
-    trained, theirs = readers.load(reader)
+    try:
+        trained, theirs = readers.load(reader)
+    except FileNotFoundError as error:
+        hint = "train that first, or start from random weights: --config.init.checkpoint="
+        raise FileNotFoundError(f"init.checkpoint {error}; {hint}") from error
     old, new = theirs["network"], metadata["network"]
     flags = _differing(old, new, ("backbone", "classifier", "attention", "grey"))
     if old["width"] > new["width"]:

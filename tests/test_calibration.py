@@ -19,9 +19,12 @@ def test_calibration_error():
 def test_threshold():
     confidence = np.array([0.9, 0.8, 0.7, 0.7, 0.2])
     right = np.array([True, True, True, False, True])
-    assert calibration.threshold(confidence, right, 0.99) == (0.8, 2, 2)
-    assert calibration.threshold(confidence, right, 0.75) == (0.2, 4, 5)
-    assert calibration.threshold(confidence, ~right, 0.99) == (float("inf"), 0, 0)
+    assert calibration.threshold(confidence, right) == (0.8, 2, 2)  # equal ones stay together
+    assert calibration.threshold(confidence, ~right) == (float("inf"), 0, 0)
+    # One wrong in 200 is enough: the wrong one above is made up for by as many below it.
+    many = np.append(confidence, np.full(195, 0.1))
+    assert calibration.threshold(many, np.append(right, np.ones(195, bool))) == (0.1, 199, 200)
+    assert calibration.threshold(many[:-1], np.append(right, np.ones(194, bool))) == (0.8, 2, 2)
 
 
 def test_a_temperature_makes_confidence_the_share_of_right_plates():

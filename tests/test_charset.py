@@ -53,3 +53,7 @@ def test_a_misspelt_name_is_answered_with_those_known():
     for name in ("tawian", "chnia"):
         with pytest.raises(ValueError, match="the names known are taiwan, greece, china"):
             charset.find_charset(name)
+
+
+def test_latin_spells_what_fonts_lack():
+    assert charset.latin("皖A1Ä") == "[AH]A1[U+00C4]"

@@ -86,7 +86,7 @@ def test_from_the_users_tree_to_batches(tmp_path, capsys):
     assert (np.unique(batch["position"][0]) == np.arange(8)).all()
     tests = datasets.test_sets(config)
     assert [batch["weight"].sum() for batch in tests["base"][1]()] == [4, 1]
-    datasets.inspect_run(config, tmp_path / "run")
+    datasets.inspect_prepared(config, tmp_path / "run")
     assert (tmp_path / "run/inspect/base_train_positions.png").exists()
 
 
@@ -242,8 +242,8 @@ def test_preparing_does_as_the_config_says(tmp_path):
     config.data.skip_bad = config.data.any_text = True
     datasets.prepare_run(config)
     report = records.read_report(config.data.prepared)
-    assert report["counts"] == {"train": 1, "dev": 1}
-    assert len(report["bad"]) == 2
+    assert report.counts == {"train": 1, "dev": 1}
+    assert len(report.bad) == 2
     record = records.parse(records.Source(config.data.prepared, "train")[0])
     assert images.decode(record.image).shape[:2] == (41, 81)  # the slanted plate's longer sides
 

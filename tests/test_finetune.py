@@ -156,7 +156,7 @@ def test_training_goes_on_from_a_narrower_reader(config, reader, tmp_path, capsy
         ("model.width", 0.1875, "take a whole multiple of the width"),
         ("model.grey", True, "of another network: --config.model.grey=False"),
         ("freeze", ("bakcbone",), "freeze 'bakcbone': covers nothing"),
-        ("init.checkpoint", "/nowhere", "/nowhere: no such run or file"),
+        ("init.checkpoint", "/nowhere", "init.checkpoint /nowhere: no such run or file"),
     ],
 )
 def test_what_does_not_fit_is_refused(field, value, message, config, reader, tmp_path):

@@ -135,7 +135,7 @@ readers.SHIPPED = pathlib.Path({str(shipped.parent)!r})
 import hpa_jax, numpy as np
 hpa_jax.load_recognizer("xx", "xla").read([np.zeros({(*SIZE, 3)}, np.uint8)])
 print([m for m in ("orbax", "optax", "grain", "tensorboardX", "tensorflow_datasets", "tqdm",
-                   "ml_collections") if m in sys.modules])
+                   "ml_collections", "matplotlib") if m in sys.modules])
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -226,10 +226,10 @@ def _check_labels(
     """Refuses, before training, a split with texts that the network cannot write."""
     report = records.read_report(directory)
     names = records.split_names(split)
-    for name in report["counts"] if "all" in names else names:
-        lengths = [int(n) for n in report["lengths"].get(name, {})]
+    for name in report.counts if "all" in names else names:
+        lengths = report.lengths.get(name, {})
         wrong = [n for n in lengths if n > num_characters or (n < num_characters and not void)]
-        characters = set().union(*report["positions"].get(name, []))
+        characters = set().union(*report.positions.get(name, []))
         unknown = "".join(sorted(characters - set(charset.characters)))
         if wrong or unknown:
             what = f"plates of {max(wrong)} characters" if wrong else f"characters {unknown}"

@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 
 from hpa_jax.data.plate import Box, DataError
+from hpa_jax.data.report import Report
 
 try:
     import tensorflow_datasets as tfds
@@ -123,7 +124,7 @@ def split_names(split: str) -> list[str]:
     return [part.split("[")[0].strip() for part in split.split("+")]
 
 
-def read_report(directory: str | os.PathLike) -> dict:
+def read_report(directory: str | os.PathLike) -> Report:
     """Returns the report of a prepared set, which lies beside its records.
 
     Raises:
@@ -133,6 +134,11 @@ def read_report(directory: str | os.PathLike) -> dict:
     if not file.is_file():
         raise _nothing_prepared(directory)
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        report = Report(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise DataError(file, f"is damaged ({error}): run --mode=prepare again") from error
+    report.lengths = {  # JSON has no numbers for keys
+        split: {int(n): count for n, count in lengths.items()}
+        for split, lengths in report.lengths.items()
+    }
+    return report

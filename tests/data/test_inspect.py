@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from hpa_jax import picture
-from hpa_jax.charset import CHINA, TAIWAN, latin
-from hpa_jax.data import inspect, prepare
+from hpa_jax.charset import CHINA, TAIWAN
+from hpa_jax.data import inspect, prepare, records
 from tests.data.test_prepare import plate, reader
 
 
@@ -44,24 +44,9 @@ def test_sheet_shows_plate_augmented_plate_and_maps(tmp_path):
     assert plain.width == 2 * 164 + 8
 
 
-def test_chart_is_as_high_as_a_character_is_frequent():
-    chart = np.asarray(inspect.position_chart([{"A": 100, "皖": 50}, {"7": 10}]))
-    bars = (chart == (40, 90, 180)).all(axis=-1)
-    heights = [bars[:98, 60 + 22 * j + 4].sum() for j in range(3)]  # 7, A, 皖 at the first place
-    assert heights[0] == 0
-    assert abs(heights[1] - 90) <= 2
-    assert abs(heights[2] - 45) <= 2
-    assert latin("皖A1Ä") == "[AH]A1[U+00C4]"
-
-
-def test_chart_leaves_room_for_characters_that_the_font_lacks():
-    narrow, wide = inspect.position_chart([{"A": 1}]), inspect.position_chart([{"Ä": 1}])
-    assert wide.width > narrow.width + 15
-
-
 def test_report_reads_as_it_was_written(tmp_path):
     report = prepare.prepare("set", reader([plate()]), tmp_path, charset=TAIWAN, workers=1)
-    assert inspect.read_report(tmp_path) == report
+    assert records.read_report(tmp_path) == report
     assert "characters a plate: 1 of 4" in str(report)
 
 

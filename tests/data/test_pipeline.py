@@ -109,9 +109,10 @@ def test_shared_memory_is_given_back(prepared):
     gc.disable()  # a program may end before it is due
     try:
         collections.deque(pipeline.eval_batches(prepared, "train", TAIWAN, CP, 8, workers=2), 0)
-        for _ in range(100):  # Grain gives it back in a thread
-            left = set(SHARED_MEMORY.glob("psm_*")) - before
+        left = set(SHARED_MEMORY.glob("psm_*")) - before
+        for _ in range(300):  # Grain gives it back in a thread; other programs theirs
             time.sleep(0.1 if left else 0)
+            left &= set(SHARED_MEMORY.glob("psm_*"))
     finally:
         gc.enable()
     assert not left

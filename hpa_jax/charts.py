@@ -1,0 +1,88 @@
+"""Charts: where characters stand, what confidence is worth, how training went.
+
+Each is a Matplotlib `Figure`, made without pyplot, which keeps a global state; `savefig` writes it.
+"""
+
+import itertools
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hpa_jax import calibration
+from hpa_jax.charset import PROVINCES, latin
+
+
+def positions(places: Sequence[Mapping[str, int]]) -> Figure:
+    """How often each character stands at each position (paper, figure 2).
+
+    Args:
+      places: for each position, the characters there and their counts.
+    """
+    characters = sorted(set(itertools.chain(*places)), key=lambda c: (PROVINCES.find(c), c))
+    labels = [latin(character).strip("[]") for character in characters]
+    size = 1.5 + 0.25 * len(characters), 0.6 + 1.1 * len(places)  # inches
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(len(places), squeeze=False, sharex=True)[:, 0]
+    for i, (axis, counts) in enumerate(zip(axes, places, strict=True), start=1):
+        axis.bar(range(len(characters)), [counts.get(character, 0) for character in characters])
+        most = max(counts.values()) / sum(counts.values())
+        axis.set_ylabel(f"place {i}\ntop {most:.0%}", rotation=0, ha="right", va="center")
+        axis.set_yticks([])
+        axis.margins(x=0.01)
+    upright = max(map(len, labels)) <= 2
+    axes[-1].set_xticks(range(len(characters)), labels, rotation=0 if upright else 90)
+    return figure
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray) -> Figure:
+    """The share of plates right in each bin of confidence, with the number of plates there.
+
+    Args:
+      confidence: n float in [0, 1].
+      right: n bool.
+    """
+    bins = calibration.reliability(confidence, right)
+    figure = Figure((4.5, 4.5), layout="constrained")
+    axis = figure.subplots()
+    starts = np.arange(len(bins)) / len(bins)
+    shares = [share for _, _, share in bins]
+    bars = axis.bar(starts, shares, width=0.9 / len(bins), align="edge", color="lightsteelblue")
+    axis.bar_label(bars, [count or "" for count, _, _ in bins])
+    axis.plot([0, 1], [0, 1], color="firebrick", label="perfect")
+    axis.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="share of plates right")
+    axis.legend(loc="upper left")
+    return figure
+
+
+def curves(metrics: str | os.PathLike) -> Figure:
+    """Losses, and accuracies where there are any, over the steps of a run.
+
+    Args:
+      metrics: its metrics.jsonl, of at least one line.
+    """
+    series: dict[str, list[tuple[int, float]]] = {}
+    for line in pathlib.Path(metrics).read_text(encoding="utf-8").splitlines():
+        scalars = json.loads(line)
+        step = scalars.pop("step")
+        for name, value in scalars.items():
+            series.setdefault(name, []).append((step, value))
+    panels = {
+        "loss": [name for name in series if "loss" in name],
+        "share of plates right": [name for name in series if name.startswith("accuracy")],
+    }
+    panels = {title: names for title, names in panels.items() if names}
+    figure = Figure((7, 3 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
+    for axis, (title, names) in zip(axes, panels.items(), strict=True):
+        for name in names:
+            axis.plot(*zip(*series[name], strict=True), label=name, marker=".", markersize=3)
+        axis.set_ylabel(title)
+        axis.legend()
+        axis.grid(alpha=0.3)
+    axes[0].set_yscale("log")
+    axes[-1].set_xlabel("step")
+    return figure
