@@ -188,10 +188,11 @@ def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
         lines.append(f"{count} of them have {characters}: this reader cannot write it")
     error = calibration.expected_calibration_error(confidence, right)
     lines.append(f"expected calibration error {error:.1%}")
-    value, correct, accepted = calibration.threshold(confidence, right)
+    told = np.floor(confidence * 1e4) / 1e4  # what is printed is what was tried
+    value, correct, accepted = calibration.threshold(told, right)
     if accepted:
         lines.append(
-            f"from confidence {np.floor(value * 1e4) / 1e4:.4f} on: {accepted}/{len(right)} "
+            f"from confidence {value:.4f} on: {accepted}/{len(right)} "
             f"accepted, {correct}/{accepted} of them right"
         )
     else:
@@ -231,11 +232,11 @@ def _main(argv: Sequence[str]) -> int:
     command.set_up()
     if len(argv) + bool(_RENDERED.value) != 2:
         raise app.UsageError("name one folder of labelled photographs, or give --rendered=N")
-    names = _CHECKPOINT.value or []
+    names = _CHECKPOINT.value
     ignored = _SPLIT.value or _MARGIN.value if _RENDERED.value else _FONTS.value
     if ignored:
         raise app.UsageError("--split and --margin are for photographs, --fonts is for --rendered")
-    if (_RENDERED.value or _FIT.value) and len(names) != 1:
+    if (_RENDERED.value or _FIT.value) and len(names or ()) != 1:
         raise app.UsageError("--rendered and --fit_temperature are for one --checkpoint=READER")
     bad = []
 

@@ -8,6 +8,7 @@ import numpy as np
 
 WANTED = 0.995  # share of accepted plates that should be right
 BINS = 10  # of confidence, equally wide
+TEMPERATURES = (0.25, 4.0)  # that are tried
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[int, float, float]]:
@@ -55,7 +56,8 @@ def fit_temperature(probabilities_BCK: np.ndarray, right: np.ndarray) -> float:
       right: whether each was read right.
 
     Raises:
-      ValueError: all plates were right, or all wrong: nothing shows what confidence is worth.
+      ValueError: all plates were right, or all wrong: nothing shows what confidence is worth; or
+        the best temperature lies outside TEMPERATURES.
     """
     if right.all() or not right.any():
         raise ValueError(
@@ -70,4 +72,8 @@ def fit_temperature(probabilities_BCK: np.ndarray, right: np.ndarray) -> float:
         confidence = np.clip(characters.prod(axis=-1), 1e-6, 1 - 1e-6)
         return -np.log(np.where(right, confidence, 1 - confidence)).mean()
 
-    return float(min(np.geomspace(0.25, 4, 81), key=log_loss))
+    low, high = TEMPERATURES
+    best = float(min(np.geomspace(low, high, 81), key=log_loss))
+    if best in TEMPERATURES:
+        raise ValueError(f"no temperature from {low} to {high} calibrates it: train it on")
+    return best

@@ -86,14 +86,17 @@ def read_state_dict(file: Path) -> dict[str, np.ndarray]:
 
     Raises:
       OSError: the file is missing.
-      ValueError: it holds anything but tensors by name, or is damaged.
+      ValueError: it holds anything but plain tensors by name, or is damaged.
       ModuleNotFoundError: the library that reads it is not installed.
     """
     file = pathlib.Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
-    return {name: np.asarray(tensor) for name, tensor in state.items()}
+    try:
+        state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
+        return {name: np.asarray(tensor) for name, tensor in state.items()}
+    except (TypeError, AttributeError, RuntimeError) as error:  # sparse, quantised, of 8 bits …
+        raise ValueError(f"{file}: has tensors that NumPy cannot hold ({error})") from error
 
 
 def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:

@@ -59,6 +59,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
         plates = boxes.add_characters(reader.read(data.root, on_bad=on_bad, **options), styles)
         return plates if found is None else detections.place(plates, found, on_bad)
 
+    trained, unused = records.split_names(data.train), getattr(reader, "UNUSED", ())
     directory = pathlib.Path(data.prepared)
     directory.mkdir(parents=True, exist_ok=True)
     with machine.claim(directory):
@@ -71,7 +72,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
             charset=find_charset(config.charset),
             num_characters=config.num_characters,
             void=config.model.void,
-            checked=records.split_names(data.train) if data.any_text else None,
+            checked=lambda split: split in trained if data.any_text else split not in unused,
             skip_bad=data.skip_bad,
             expected=getattr(reader, "EXPECTED", {}),
         )
@@ -163,7 +164,8 @@ def _tell_of_missing_maps(config: ml_collections.ConfigDict) -> None:
     if wanted and not some:
         print(
             f"no plate of {config.data.train} has character boxes: they train by their text alone, "
-            "without LS and LP (data.estimate_boxes makes boxes, when preparing)"
+            "without LS and LP (data.estimate_boxes, when preparing, makes boxes of plates whose "
+            "text fits a style)"
         )
 
 

@@ -158,7 +158,7 @@ def export(
       maps: stablehlo, onnx: also gives the HPA maps.
       plates: images of plates for the check, beside random ones.
       temperature: divides the logits, so that confidences are calibrated (`hpa_jax.assess`).
-      about: npz: a line that tells people what this reader is.
+      about: npz: a line that tells people what this reader is; else what it said before.
 
     Raises:
       OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
@@ -183,7 +183,7 @@ def export(
     images = [*rng.integers(0, 256, (3, *reader.image_size, 3), np.uint8)]
     images += [pixels.to_pixels(plate, reader.image_size) for plate in plates]
     if style == "npz":
-        file = export_npz(reader, metadata["styles"], about)
+        file = export_npz(reader, metadata["styles"], about or metadata.get("about", ""))
         # In float16 a plate that the network itself half doubts may read otherwise.
         check(reader, run_npz(file), np.stack(images), tolerance=0.05, doubt=0.5)
     elif style == "onnx":

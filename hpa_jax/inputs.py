@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -68,17 +69,17 @@ def check(config: ml_collections.ConfigDict) -> None:
         ("optimizer.warmup_steps", o.warmup_steps),
         ("optimizer.weight_decay", o.weight_decay),
     ):
-        if value < 0:
-            raise ValueError(f"{name} {value}: must not be negative")
-    if config.model.width <= 0:
-        raise ValueError(f"model.width {config.model.width}: must be more than 0")
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} {value}: must be finite and not negative")
+    if not 0 < config.model.width < math.inf:
+        raise ValueError(f"model.width {config.model.width}: must be finite and more than 0")
     if not 0 <= config.seed < 2**31:
         raise ValueError(f"seed {config.seed}: must be from 0 to {2**31 - 1}")
     for name in ("decay", "momentum"):
         if not 0 <= o[name] < 1:
             raise ValueError(f"optimizer.{name} {o[name]}: must be from 0 to less than 1")
-    if o.eps <= 0:
-        raise ValueError(f"optimizer.eps {o.eps}: must be more than 0")
+    if not 0 < o.eps < math.inf:
+        raise ValueError(f"optimizer.eps {o.eps}: must be finite and more than 0")
     if not 0 <= config.ema < 1:
         raise ValueError(f"ema {config.ema}: is a decay, from 0 to less than 1")
     terms = ["semantic", "position", "character"]
@@ -88,8 +89,8 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(f"loss: {', '.join(terms)} are all 0: nothing to train for")
     data = config.data
     for name in ("workers", "margin", "augment", "realism", "loose", "tilt"):
-        if data.get(name, 0) < 0:
-            raise ValueError(f"data.{name} {data[name]}: must not be negative")
+        if not 0 <= data.get(name, 0) < math.inf:
+            raise ValueError(f"data.{name} {data[name]}: must be finite and not negative")
     for name, kind in (("styles", str), ("fonts", str), ("weights", int | float)):
         if not all(isinstance(item, kind) for item in data[name]):
             raise ValueError(f"data.{name} {tuple(data[name])}: has an item of a wrong type")

@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterable, Iterator
 
 import jax
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from hpa_jax import machine
 from hpa_jax.data import files, images
 from hpa_jax.data.plate import DataError, OnBad, stop
 
-# bytes: an encoded image
-ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray | jax.Array
+Encoded = bytes | bytearray | memoryview
+ImageLike = str | os.PathLike | Encoded | Image.Image | np.ndarray | jax.Array
 Images = ImageLike | Iterable[ImageLike]
 Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
 _LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
@@ -43,7 +43,7 @@ def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.
 
     found, seen = [], set()
     for folder, below, names in os.walk(path, followlinks=True, onerror=closed):
-        below.sort()
+        below[:] = sorted(name for name in below if not name.startswith((".", "__")))
         if (real := os.path.realpath(folder)) in seen:
             below.clear()  # a link in a circle, or to what was found already
             continue
@@ -72,12 +72,14 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
                 "(of several make a list)"
             )
         upright = Image.fromarray(image)
-    elif isinstance(image, str | os.PathLike | bytes):
-        upright = images.open_rgb(image if isinstance(image, bytes) else pathlib.Path(image))
+    elif isinstance(image, Encoded):
+        upright = images.open_rgb(bytes(image))
+    elif isinstance(image, str | os.PathLike):
+        upright = images.open_rgb(pathlib.Path(image))
     elif not isinstance(image, Image.Image):
         raise ValueError(
             f"{type(image).__name__}: must be a path, an encoded image, a PIL image or an array "
-            "(OpenCV gives None for a file that it cannot read)"
+            "(OpenCV gives None for a file that it cannot read; of an open file give what it reads)"
         )
     height, width = size
     try:
@@ -85,8 +87,8 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
             if 0 in image.size:
                 raise ValueError("it has no pixels")
             with _LOADING:
-                upright = ImageOps.exif_transpose(image)  # `open_rgb` did so already
-                upright.load()
+                image.load()
+            upright = images.upright(image)  # `open_rgb` did so already
         resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
     except Exception as error:  # an opened file that is decoded only now may raise almost anything
         name = getattr(image, "filename", "") or "image"
@@ -111,15 +113,23 @@ def _decoded_batches(
     plates: Iterator[ImageLike], sizes: Collection[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
     with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
+        failures = []  # of the iterator that images come from: what it gave before is read first
 
         def start() -> list[concurrent.futures.Future]:
-            chunk = itertools.islice(plates, batch_size)
-            return [pool.submit(_pixels_or_error, image, sizes) for image in chunk]
+            started = []
+            try:
+                for image in itertools.islice(plates, 0 if failures else batch_size):
+                    started.append(pool.submit(_pixels_or_error, image, sizes))
+            except Exception as error:
+                failures.append(error)
+            return started
 
         ahead = start()
         while ahead:
             decoded, ahead = [future.result() for future in ahead], start()
             yield decoded
+        if failures:
+            raise failures[0]
 
 
 def _pixels_or_error(image: ImageLike, sizes: Collection[tuple[int, int]]) -> Decoded:
@@ -131,4 +141,5 @@ def _pixels_or_error(image: ImageLike, sizes: Collection[tuple[int, int]]) -> De
 
 def _each(plates: Images) -> Iterator[ImageLike]:
     """The images one by one, also where there is only one, and no list of it."""
-    return iter([plates] if isinstance(plates, ImageLike) else plates)
+    one = isinstance(plates, ImageLike) or not isinstance(plates, Iterable)
+    return iter([plates] if one or hasattr(plates, "read") else plates)

@@ -9,7 +9,7 @@ import json
 import pathlib
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -35,13 +35,13 @@ class Reading:
       confidence: probability of the whole plate, voids included, in [0, 1]; 0 if nothing was read.
       characters: each character of `text` with its probability.
       maps: len(text)×h×w float32, each character's HPA map, if asked for and if the network has
-        attention.
+        attention; readings are compared without.
     """
 
     text: str
     confidence: float
     characters: tuple[tuple[str, float], ...]
-    maps: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    maps: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 class Recognizer:
@@ -141,7 +141,7 @@ class Recognizer:
 
 
 def read_with_all(
-    recognizers: Sequence[Recognizer],
+    recognizers: Iterable[Recognizer],
     plates: Images,
     *,
     maps: bool = False,
@@ -152,6 +152,7 @@ def read_with_all(
     Raises:
       ValueError: there are no readers, or batch_size is less than 1.
     """
+    recognizers = list(recognizers)  # passed through often
     if not recognizers:
         raise ValueError("no readers to read with")
     batches = decode_ahead(plates, {reader.image_size for reader in recognizers}, batch_size)
@@ -184,13 +185,15 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
     return make_recognizer(*readers.load(path), runtime)
 
 
-def load_recognizers(paths: Sequence[str] = ()) -> list[Recognizer]:
+def load_recognizers(paths: Sequence[str] | None = None) -> list[Recognizer]:
     """The readers that commands read with: those at `paths`, or each country's best shipped one.
 
     Raises:
       ValueError: no path, and no reader is installed with the package; or as `load_recognizer`.
       FileNotFoundError: there is no such reader.
     """
+    if paths is not None and not (paths and all(paths)):
+        raise ValueError("--checkpoint is empty: name a reader, or leave it out")
     paths = paths or readers.shipped_best()
     if not paths:
         raise ValueError("no reader is installed with the package: name one with --checkpoint")
@@ -218,9 +221,12 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
         raise ValueError(f"metadata: {error} is missing") from error
     except TypeError as error:
         raise ValueError(f"no network of this version of hpa_jax: {error}") from error
-    _check_network(model, charset, variables)
     readers.check_finite(traverse_util.flatten_dict(variables, sep="/"))
-    return Recognizer(model, variables, charset, image_size, runtime)
+    try:
+        _check_network(model, charset, variables)
+        return Recognizer(model, variables, charset, image_size, runtime)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"variables or metadata: no whole network ({error!r})") from error
 
 
 def _check_network(model: HPANet, charset: Charset, variables: Any) -> None:
@@ -327,10 +333,18 @@ def _main(argv: Sequence[str]) -> int:
         failed.append(error)
         print(f"error: {error}", file=sys.stderr)
 
-    photographs = [file for path in argv[1:] for file in find_images(path, tell)]
+    drawn = pathlib.Path(_MAPS.value).resolve() if _MAPS.value else None  # not to be read again
+    photographs = [
+        file
+        for path in argv[1:]
+        for file in find_images(path, tell)
+        if drawn not in file.resolve().parents
+    ]
     options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
-    results = read_with_all(recognizers, photographs, **options)
-    for count, (file, reading) in enumerate(zip(photographs, results, strict=True), start=1):
+    # A pipe gives what it holds but once, and maps are drawn on what was read.
+    sources = [f.read_bytes() if drawn and f.is_fifo() else f for f in photographs]
+    results = zip(photographs, sources, read_with_all(recognizers, sources, **options), strict=True)
+    for count, (file, source, reading) in enumerate(results, start=1):
         if isinstance(reading, ValueError):
             tell(reading)
             continue
@@ -338,8 +352,8 @@ def _main(argv: Sequence[str]) -> int:
         if _MAPS.value:
             # Numbered, for files of one name in two folders.
             try:
-                drawn = picture.maps_row(to_pixels(file, recognizers[0].image_size), reading)
-                drawn.save(pathlib.Path(_MAPS.value) / f"{count:05d}_{file.name}.maps.png")
+                row = picture.maps_row(to_pixels(source, recognizers[0].image_size), reading)
+                row.save(drawn / f"{count:05d}_{file.name}.maps.png")
             except (OSError, ValueError) as error:
                 tell(f"maps of {file}: {error}")
     return 1 if failed else 0

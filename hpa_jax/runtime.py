@@ -32,30 +32,38 @@ def make_forward(
         Runtime on a CPU where the extra `onnx` is installed, else XLA.
 
     Raises:
-      ValueError: there is no such runtime, or 'onnx' does not know the network as it is; 'auto'
-        then says so and takes XLA.
+      ValueError: there is no such runtime, or 'onnx' does not know the network as it is or is
+        installed but broken; 'auto' then says so and takes XLA.
       ModuleNotFoundError: 'onnx', and the extra is not installed.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime {runtime!r}: must be one of {', '.join(RUNTIMES)}")
-    automatic = runtime == "auto"
     installed = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
-    if automatic:
-        runtime = "onnx" if installed and jax.default_backend() == "cpu" else "xla"
-    if runtime == "onnx":
-        if not installed:
-            raise ModuleNotFoundError("runtime 'onnx': pip install 'hpa_jax[onnx]'")
-        from hpa_jax import onnx_model
-
-        problem = onnx_model.unstated(model)
-        if problem:
-            if not automatic:
-                raise ValueError(f"runtime 'onnx': {problem}")
-            warnings.warn(f"{problem}: read by XLA", stacklevel=2)
-            runtime = "xla"
-    if runtime == "onnx":
+    if runtime == "onnx" and not installed:
+        raise ModuleNotFoundError("runtime 'onnx': pip install 'hpa_jax[onnx]'")
+    if runtime == "auto":
+        takes_onnx = installed and jax.default_backend() == "cpu"
+    else:
+        takes_onnx = runtime == "onnx"
+    if takes_onnx and (problem := _why_not_onnx(model)):
+        if runtime == "onnx":
+            raise ValueError(f"runtime 'onnx': {problem}")
+        warnings.warn(f"{problem}: read by XLA", stacklevel=2)
+        takes_onnx = False
+    if takes_onnx:
         return _on_onnx_runtime(model, variables, image_size)
     return _on_xla(model, variables)
+
+
+def _why_not_onnx(model: HPANet) -> str:
+    """What keeps an installed ONNX Runtime from reading with a network; empty if nothing."""
+    try:
+        from hpa_jax import onnx_model
+
+        import_onnx_runtime()
+    except Exception as error:  # an old build beside a newer NumPy raises almost anything
+        return f"ONNX Runtime cannot be imported ({error})"
+    return onnx_model.unstated(model)
 
 
 def read_batch(

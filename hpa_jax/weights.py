@@ -6,7 +6,7 @@ is a path with the wildcards `*`, `?` and `[…]`, and covers all that lies belo
 """
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -226,7 +226,7 @@ def graft(target: Variables, source: Variables, path: str) -> Variables:
     return _unflatten(flat | scion)
 
 
-def average(trees: Sequence[Variables], weights: Sequence[float] | None = None) -> Variables:
+def average(trees: Iterable[Variables], weights: Sequence[float] | None = None) -> Variables:
     """The mean of checkpoints of one network, equally or by `weights` (which need not sum to 1).
 
         variables = weights.average([readers.load(run)[0] for run in runs])
@@ -235,6 +235,7 @@ def average(trees: Sequence[Variables], weights: Sequence[float] | None = None) 
       ValueError: there are no trees, or not one weight for each that sum to more than 0; or the
         trees differ in shape, and all mismatches are listed.
     """
+    trees = list(trees)
     shares = np.asarray([1.0] * len(trees) if weights is None else weights, np.float32)
     if not len(trees) or shares.shape != (len(trees),) or not 0 < shares.sum() < np.inf:
         raise ValueError(f"{len(trees)} trees and the weights {weights}: one for each is needed")
@@ -277,12 +278,14 @@ def moving_average(
     return jax.tree.map(lambda a, x: a + (1 - decay) * (x - a), averaged, variables)
 
 
-def _check_patterns(patterns: Sequence[str]) -> None:
+def _listed(patterns: Iterable[str]) -> list[str]:
+    """Patterns that may be passed through often."""
     if isinstance(patterns, str):
         raise ValueError(f"patterns {patterns!r}: must be a list, [{patterns!r}]")
+    return list(patterns)
 
 
-def frozen_mask(params: Variables, patterns: Sequence[str]) -> Variables:
+def frozen_mask(params: Variables, patterns: Iterable[str]) -> Variables:
     """A tree of bools: which parameters the patterns cover.
 
         mask = weights.frozen_mask(variables["params"], ["backbone", "*/fusion_bn"])
@@ -290,7 +293,7 @@ def frozen_mask(params: Variables, patterns: Sequence[str]) -> Variables:
     Raises:
       ValueError: a pattern covers nothing, or they are no list.
     """
-    _check_patterns(patterns)
+    patterns = _listed(patterns)
     flat = traverse_util.flatten_dict(params, sep="/")
     for pattern in patterns:
         if not any(_matches(pattern, name) for name in flat):
@@ -302,12 +305,14 @@ def frozen_mask(params: Variables, patterns: Sequence[str]) -> Variables:
 
 
 def freeze(
-    optimizer: optax.GradientTransformation, patterns: Sequence[str]
+    optimizer: optax.GradientTransformation, patterns: Iterable[str]
 ) -> optax.GradientTransformation:
     """The optimiser, kept away from all parameters that the patterns cover; no state for them.
 
     Batch statistics are no parameters: `frozen_statistics` holds theirs.
     """
+
+    patterns = _listed(patterns)
 
     def labels(params: Variables) -> Variables:
         mask = frozen_mask(params, patterns)
@@ -316,13 +321,13 @@ def freeze(
     return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
 
 
-def stop_gradients(params: Variables, patterns: Sequence[str]) -> Variables:
+def stop_gradients(params: Variables, patterns: Iterable[str]) -> Variables:
     """The same parameters; through those that the patterns cover, no gradient is computed."""
     mask = frozen_mask(params, patterns)
     return jax.tree.map(lambda x, frozen: jax.lax.stop_gradient(x) if frozen else x, params, mask)
 
 
-def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
+def frozen_statistics(patterns: Iterable[str]) -> AbstractContextManager:
     """While active, batch norms that the patterns cover use and keep their running statistics.
 
     Those of Flax are covered as ours are.
@@ -330,7 +335,7 @@ def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
         with weights.frozen_statistics(["backbone"]):
             model.apply(variables, images, train=True, mutable=["batch_stats"])
     """
-    _check_patterns(patterns)
+    patterns = _listed(patterns)
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
         module = context.module
@@ -346,7 +351,7 @@ def frozen_statistics(patterns: Sequence[str]) -> AbstractContextManager:
 
 
 def intermediates(
-    model: HPANet, variables: Variables, images: jax.Array, patterns: Sequence[str]
+    model: HPANet, variables: Variables, images: jax.Array, patterns: Iterable[str]
 ) -> dict[str, Any]:
     """The outputs of all modules whose path fits a pattern (exactly, not below it), by path.
 
@@ -362,7 +367,7 @@ def intermediates(
     Raises:
       ValueError: no module fits, the patterns are no list, or there is but a part of the tree.
     """
-    _check_patterns(patterns)
+    patterns = _listed(patterns)
     _check_whole(variables)
 
     def wanted(module: nn.Module, _: str) -> bool:
@@ -375,7 +380,7 @@ def intermediates(
     flat = {name: values for name, values in flat.items() if name.endswith("/__call__")}
     if not flat:
         known = ", ".join(variables["params"])
-        raise ValueError(f"no module's path fits {list(patterns)}; those at the top are {known}")
+        raise ValueError(f"no module's path fits {patterns}; those at the top are {known}")
     return {name.removesuffix("/__call__"): values[0] for name, values in flat.items()}
 
 

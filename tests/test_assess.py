@@ -51,6 +51,19 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
     assert assess.fit_temperature(sharper, assessed) == pytest.approx(2 * fitted, rel=0.05)
 
 
+def test_the_printed_threshold_is_the_one_that_was_tried():
+    confidence = [0.99995] * 100 + [0.99991] * 2  # four digits do not tell them apart
+    assessed = [
+        assess.Assessed(
+            Plate(b"", f"{i}", "dev", "A"), recognize.Reading("A" if i < 100 else "B", value, ())
+        )
+        for i, value in enumerate(confidence)
+    ]
+    assert assess.summary(assessed, "AB")[-1] == "at no confidence are 99.5% right"
+    line = assess.summary(assessed[:100], "AB")[-1]
+    assert line == "from confidence 0.9999 on: 100/100 accepted, 100/100 of them right"
+
+
 def test_readers_read_together_and_what_cannot_be_read_is_left_out():
     size = (25, 80)
     model = HPANet(width=0.125, num_characters=4, void=True)

@@ -35,5 +35,8 @@ def test_a_temperature_makes_confidence_the_share_of_right_plates():
     expected = 2 / np.log(1 / (np.sqrt(2) - 1))
     fitted = calibration.fit_temperature(probabilities, np.array([True, False]))
     assert fitted == pytest.approx(expected, rel=0.04)
+    certain = np.tile([1 / (1 + np.exp(-20)), 1 / (1 + np.exp(20))], (2, 2, 1))
+    with pytest.raises(ValueError, match="no temperature from 0.25 to 4.0 calibrates it"):
+        calibration.fit_temperature(certain, np.array([True, False]))
     with pytest.raises(ValueError, match="2 of 2 plates were read right"):
         calibration.fit_temperature(probabilities, np.array([True, True]))

@@ -193,6 +193,12 @@ def test_tensors_that_are_not_finite_are_named_and_parameters_are_tensors(tmp_pa
         convert.convert_torchvision(tmp_path / "broken.pth", tmp_path / "broken")
 
 
+def test_tensors_that_numpy_cannot_hold_are_told(tmp_path):
+    torch.save({"conv1.weight": torch.eye(3).to_sparse()}, tmp_path / "sparse.pth")
+    with pytest.raises(ValueError, match="sparse.pth: has tensors that NumPy cannot hold"):
+        convert.convert_torchvision(tmp_path / "sparse.pth", tmp_path / "sparse")
+
+
 def test_the_charset_must_fit_the_classes(tmp_path):
     torch.save(random_torch(0, num_classes=24).state_dict(), tmp_path / "weights.pth")
     with pytest.raises(ValueError, match="reads 24 characters and the charset has 34"):

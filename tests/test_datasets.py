@@ -248,6 +248,19 @@ def test_preparing_does_as_the_config_says(tmp_path):
     assert images.decode(record.image).shape[:2] == (41, 81)  # the slanted plate's longer sides
 
 
+def test_second_plates_of_aolp_may_be_of_any_length(tmp_path):
+    trees.aolp_subset(tmp_path / "data/Subset_LE", 3, trees.jpeg())
+    second = tmp_path / "data/Subset_LE/groundtruth_recognition/1_2.txt"
+    second.write_text("A\nB\n1\n2\n3\n")
+    config = get_config("aolp")
+    config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
+    datasets.prepare_run(config)
+    assert records.read_report(config.data.prepared).counts["le_second"] == 1
+    config.data.train = "le582[90%:20%]"
+    with pytest.raises(DataError, match="has no split 'le582.90%:20%.'"):
+        datasets.train_batches(config, 1, 0)
+
+
 def test_the_seed_decides_the_folds(tmp_path):
     trees.media_lab(tmp_path / "data", 8, 1)
     for path in (plate.image for plate in media_lab.read(tmp_path / "data")):

@@ -86,8 +86,11 @@ def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):
 
 def test_an_npz_of_a_network_that_reads_nothing_yet_is_kept_and_told(run, tmp_path):
     with pytest.warns(UserWarning, match="reads none of 3 images .* so nothing was compared"):
-        export.export(run, "npz", tmp_path / "early.npz")
+        export.export(run, "npz", tmp_path / "early.npz", about="early")
     assert hpa_jax.load_recognizer(tmp_path / "early.npz").charset == hpa_jax.TAIWAN
+    with pytest.warns(UserWarning, match="reads none of 3 images"):
+        export.export(tmp_path / "early.npz", "npz", tmp_path / "again.npz")
+    assert readers.load(tmp_path / "again.npz")[1]["about"] == "early"
 
 
 def test_what_is_missing_is_named(run, tmp_path):

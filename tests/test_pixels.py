@@ -6,10 +6,17 @@ import pathlib
 import pytest
 
 from hpa_jax import pixels
+from tests.data import trees
 
 
 def test_folders_are_searched_along_their_links(tmp_path):
-    for name in ("plates/a.PNG", "plates/.b.png", "plates/c/notes.txt", "elsewhere/d/e.jpg"):
+    for name in (
+        "plates/a.PNG",
+        "plates/.b.png",
+        "plates/c/notes.txt",
+        "elsewhere/d/e.jpg",
+        "plates/.trash/f.png",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     plates = tmp_path / "plates"
@@ -36,3 +43,26 @@ def test_a_closed_folder_does_not_hide_the_others(tmp_path, monkeypatch):
     assert list(map(str, told)) == [f"{tmp_path / 'a'}: cannot be read: Permission denied"]
     with pytest.raises(ValueError, match="a: cannot be read"):
         pixels.find_images(tmp_path)
+
+
+def test_what_is_no_collection_of_images_is_one_wrong_image(tmp_path):
+    with pytest.raises(ValueError, match="NoneType: must be a path, .*OpenCV gives None"):
+        raise next(pixels.decode_ahead(None, [(4, 9)], 2))[0]
+    with (tmp_path / "a.png").open("w+b") as file, pytest.raises(ValueError, match="give what it"):
+        raise next(pixels.decode_ahead(file, [(4, 9)], 2))[0]
+    encoded = trees.jpeg()
+    for kind in (bytes, bytearray, memoryview):
+        ((decoded,),) = pixels.decode_ahead(kind(encoded), [(4, 9)], 2)
+        assert decoded[4, 9].shape == (4, 9, 3)
+
+
+def test_images_that_came_before_an_error_of_their_source_are_given():
+    def source():
+        yield from [trees.jpeg()] * 5
+        raise ConnectionError("the camera is gone")
+
+    sizes = []
+    with pytest.raises(ConnectionError, match="the camera is gone"):
+        for batch in pixels.decode_ahead(source(), [(4, 9)], 2):
+            sizes.append(len(batch))
+    assert sizes == [2, 2, 1]

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import types
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpa_jax import checkpoint, recognize
+from hpa_jax import checkpoint, pixels, recognize
 from hpa_jax.charset import TAIWAN
 from hpa_jax.models.hpa import HPANet
 from tests.networks import random_variables, smooth_images
@@ -114,7 +115,7 @@ class Broken(Image.Image):
 
     size = (9, 9)
 
-    def getexif(self):
+    def load(self):
         raise SyntaxError("broken PNG file")
 
 
@@ -137,7 +138,8 @@ def test_wrong_images_are_named(reader, tmp_path):
             reader.read([image])
 
 
-def test_one_opened_picture_may_come_often(reader, images, tmp_path):
+def test_one_opened_picture_may_come_often(reader, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(pixels.machine, "cores", lambda: 8)  # wherever this runs
     large = Image.fromarray(images[0]).resize((1600, 500))
     for i in range(20):  # Pillow decodes late: threads must not do so to one picture at once
         large.save(tmp_path / f"{i}.jpg")
@@ -190,6 +192,9 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     drawn = sorted(p.name for p in (tmp_path / "maps").iterdir())
     assert len(drawn) == 2
     assert drawn[0].endswith("_0.png.maps.png")
+    for _ in range(2):  # the second time not of the pictures of the first
+        inside = command(workdir, "--format=json", f"--maps={folder / 'maps'}", folder)
+        assert inside.stdout == done.stdout
 
 
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
@@ -234,9 +239,28 @@ def test_the_surest_of_several_readers_is_taken_whichever_comes_first():
         assert reading.text == "B"
 
 
+def test_readers_from_a_generator_read_and_readings_with_maps_compare(reader, images):
+    read = list(recognize.read_with_all((r for r in [reader, reader]), images[:3], maps=True))
+    assert read == reader.read(images[:3]) and len(set(read)) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_maps_are_drawn_of_what_a_pipe_gave(workdir, images, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    file = io.BytesIO()
+    Image.fromarray(images[0]).save(file, "PNG")
+    threading.Thread(target=(tmp_path / "pipe.png").write_bytes, args=[file.getvalue()]).start()
+    done = command(workdir, f"--maps={tmp_path / 'maps'}", tmp_path / "pipe.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((tmp_path / "maps").iterdir())) == 1
+
+
 def test_wrong_calls_are_refused_at_once(reader, images):
     with pytest.raises(ValueError, match="no readers to read with"):
         recognize.read_with_all([], images)
+    for names in ([], [""], ["tw", ""]):
+        with pytest.raises(ValueError, match="--checkpoint is empty"):
+            recognize.load_recognizers(names)
     with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
         reader.read_each(images, batch_size=0)
     with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
@@ -300,3 +324,8 @@ def test_a_part_of_a_network_is_no_reader(reader, metadata):
     part = {"params": reader.variables["params"]}
     with pytest.raises(ValueError, match="no whole network, 'batch_stats' is missing"):
         recognize.make_recognizer(part, metadata)
+    pytest.importorskip("onnxruntime")  # XLA meets what is missing when it reads
+    variables = jax.tree.map(lambda x: x, reader.variables)
+    del variables["params"]["semantic_network"]["fusion_conv"]
+    with pytest.raises(ValueError, match="no whole network .*fusion_conv"):
+        recognize.make_recognizer(variables, metadata)

@@ -50,6 +50,20 @@ def test_onnx_runtime_is_told_not_to_report_its_use(monkeypatch):
         assert os.environ["ORT_DISABLE_TELEMETRY"] == kept
 
 
+def test_a_broken_onnx_runtime_is_told_and_xla_reads(monkeypatch):
+    pytest.importorskip("onnxruntime")
+
+    def broken():
+        raise ImportError("numpy.core.multiarray failed to import")
+
+    monkeypatch.setattr(runtime, "import_onnx_runtime", broken)
+    monkeypatch.setattr(runtime, "_on_xla", lambda *arguments: "xla")
+    with pytest.warns(UserWarning, match="cannot be imported .numpy.core.multiarray"):
+        assert runtime.make_forward(hpa_jax.HPANet(), None, (50, 160)) == "xla"
+    with pytest.raises(ValueError, match="cannot be imported"):
+        runtime.make_forward(hpa_jax.HPANet(), None, (50, 160), "onnx")
+
+
 def test_a_missing_onnx_runtime_is_explained(monkeypatch):
     monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'hpa_jax\[onnx\]'"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import types
@@ -217,12 +218,15 @@ def test_batch_must_divide_by_devices(config, tmp_path):
         ("keep_checkpoints", 0, "keep_checkpoints 0: must be at least 1"),
         ("image_size", (50,), r"image_size \(50,\): must be height and width"),
         ("image_size", (0, 160), r"image_size \(0, 160\): must be height and width"),
-        ("model.width", -1.0, "model.width -1.0: must be more than 0"),
-        ("loss.character", -1.0, "loss.character -1.0: must not be negative"),
-        ("optimizer.learning_rate", -1.0, "optimizer.learning_rate -1.0: must not be negative"),
+        ("model.width", -1.0, "model.width -1.0: must be finite and more than 0"),
+        ("model.width", math.nan, "model.width nan: must be finite and more than 0"),
+        ("loss.character", -1.0, "loss.character -1.0: must be finite and not negative"),
+        ("optimizer.learning_rate", -1.0, "rate -1.0: must be finite and not negative"),
+        ("optimizer.learning_rate", math.nan, "rate nan: must be finite and not negative"),
+        ("data.tilt", math.inf, "data.tilt inf: must be finite and not negative"),
         ("optimizer.decay", 2.0, "optimizer.decay 2.0: must be from 0 to less than 1"),
         ("optimizer.momentum", -1.0, "optimizer.momentum -1.0: must be from 0 to less than 1"),
-        ("optimizer.eps", 0.0, "optimizer.eps 0.0: must be more than 0"),
+        ("optimizer.eps", 0.0, "optimizer.eps 0.0: must be finite and more than 0"),
         ("seed", 2**31, "seed 2147483648: must be from 0 to 2147483647"),
         ("data.fonts", (1,), r"data.fonts \(1,\): has an item of a wrong type"),
         ("data.weights", ("a",), r"data.weights \('a',\): has an item of a wrong type"),

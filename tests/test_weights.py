@@ -171,7 +171,7 @@ def test_graft_lists_all_mismatches():
 
 def test_average_weighs():
     trees = [random_variables(seed) for seed in (0, 1)]
-    mean = weights.average(trees)
+    mean = weights.average(tree for tree in trees)
     thirds = weights.average(trees, [2, 1])
     for tree, share in ((mean, 1 / 2), (thirds, 2 / 3)):
         jax.tree.map(
@@ -203,7 +203,7 @@ def test_moving_average_forgets_the_start():
 def test_freeze_is_an_optax_mask_by_pattern():
     params = random_variables(0)["params"]
     patterns = ("backbone", "semantic_network/gate?", "*/fusion_bn")
-    mask = weights.frozen_mask(params, patterns)
+    mask = weights.frozen_mask(params, (pattern for pattern in patterns))
     assert mask["backbone"]["context_path"]["conv1"]["kernel"]
     assert (
         mask["semantic_network"]["gate1"]["bias"] and mask["position_network"]["fusion_bn"]["bias"]
@@ -235,7 +235,7 @@ def test_frozen_statistics_are_used_and_kept():
     variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), IMAGES, False)
     old = variables["batch_stats"]
     read = model.apply(variables, IMAGES, False)
-    with weights.frozen_statistics(["first"]):
+    with weights.frozen_statistics(name for name in ["first"]):
         (first, second), state = model.apply(variables, IMAGES, True, mutable=["batch_stats"])
     np.testing.assert_array_equal(first, read[0])
     assert_equal(state["batch_stats"]["first"], old["first"])

@@ -24,6 +24,7 @@ from hpa_jax.data.plate import Box, DataError, OnBad, Plate, make_box, normalise
 
 EXPECTED = {"ac": (681,), "le582": (582,), "le175": (175,), "rp": (611,)}
 SUBSETS = ("ac", "le", "rp")
+UNUSED = tuple(f"{subset}_second" for subset in SUBSETS)
 PAPER_LE = 582
 CLASSES = charset.TAIWAN.characters  # class ids in VIM-LPR's files
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from hpa_jax.data import crops
-from hpa_jax.data.plate import Corners, Plate, box_corners
+from hpa_jax.data import crops, images
+from hpa_jax.data.plate import Corners, DataError, Plate, box_corners
 from hpa_jax.data.styles import SEPARATORS, PlateStyle
 
 
@@ -55,18 +55,27 @@ def add_characters(plates: Iterable[Plate], styles: Sequence[PlateStyle]) -> Ite
 
     Of the styles that can write a plate's text, the one whose shape is nearest to the plate's is
     taken: the same text may stand in one row or in two.
-    Where a plate's corners are unknown, its upright box stands for them: the more it is tilted, the
-    worse. Plates that have character boxes, have no box or fit no style pass unchanged.
+    Where a plate's corners are unknown, its upright box stands for them, or all of its image: the
+    more it is tilted, the worse. Plates that have character boxes, fit no style or whose image
+    cannot be read pass unchanged.
     """
     for plate in plates:
-        corners, characters = plate.corners, None
-        if corners is None and plate.box:
-            corners = box_corners(plate.box)
-        if corners and not plate.characters:
+        characters = plate.characters
+        if styles and plate.text and not characters and (corners := _corners(plate)):
             nearest = sorted(styles, key=functools.partial(_unlikeness, corners))
             found = (estimate_characters(style, plate.text, corners) for style in nearest)
-            characters = next(filter(None, found), None)
-        yield dataclasses.replace(plate, characters=characters) if characters else plate
+            characters = next(filter(None, found), ())
+        yield dataclasses.replace(plate, characters=characters)
+
+
+def _corners(plate: Plate) -> Corners | None:
+    """A plate's corners, as far as they are known; None if its image is needed and unreadable."""
+    if plate.corners or plate.box:
+        return plate.corners or box_corners(plate.box)
+    try:
+        return box_corners((0.0, 0.0, *map(float, images.size(plate.image))))
+    except DataError:  # which is told where its pixels are needed
+        return None
 
 
 def _unlikeness(corners: Corners, style: PlateStyle) -> float:

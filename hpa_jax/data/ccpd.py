@@ -217,6 +217,7 @@ def _base_lists(root: pathlib.Path) -> dict[str, str]:
                 continue
             if split_of.setdefault(name, split) != split:
                 raise DataError(path, f"lists {line}, which is listed for training too")
-    if "base_test" not in split_of.values():
-        raise DataError(folder, "lists no base image to test on: val.txt or test.txt is missing")
+    for split, where in (("base_train", "train.txt"), ("base_test", "val.txt or test.txt")):
+        if split not in split_of.values():
+            raise DataError(folder, f"lists no image as ccpd_base/NAME.jpg in {where}: no {split}")
     return split_of

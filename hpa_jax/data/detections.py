@@ -32,7 +32,9 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
     for where, row in files.read_table(pathlib.Path(table), COLUMNS):
         path = pathlib.Path(root, row["file"].replace("\\", "/")).resolve()
         if not path.is_file():
-            raise DataError(where, f"names {row['file']}, which is not in {root}")
+            raise DataError(
+                where, f"names {row['file']}, which is not in {root}, from where files are seen"
+            )
         cells = files.cells({name: row[name] for name in folder.BOX}, where)
         found[path].append(make_box(cells, where))
     return found

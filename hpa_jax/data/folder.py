@@ -2,7 +2,8 @@
 
 The CSV has a header and at least the columns file and text; these are read too where they exist:
     split               a word, in any case; without the column, about a tenth of the texts are
-                        "dev", chosen by a fixed hash, and the others "train"
+                        "dev", chosen by a fixed hash, and the others "train" (plates of different
+                        texts in one photograph may so be in both)
     x1, y1, x2, y2      the plate's box in pixels
     corners             the plate's corners "x,y;x,y;x,y;x,y", clockwise from any of them
     character_boxes     one "x1,y1,x2,y2" for each character, joined by ";"
@@ -92,8 +93,8 @@ def check_columns(row: dict[str, str], path: pathlib.Path) -> None:
     Raises:
       DataError: they do.
     """
-    others = [name for name in row if name in OTHER_BOXES]
-    if others and not row.keys() & {*BOX, "corners"}:
+    others = [name for name in row if name in OTHER_BOXES and row[name]]
+    if others and not any(row.get(name) for name in (*BOX, "corners")):
         raise DataError(
             path,
             f"has columns {', '.join(others)}, but boxes are read from x1, y1, x2, y2 (left, "

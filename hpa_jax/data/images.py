@@ -1,10 +1,13 @@
 """Image files to pixels: a decoded RGB image, or one error that names the file."""
 
+import contextlib
 import io
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
+from PIL.Image import Transpose
 
 from hpa_jax.data.plate import DataError
 
@@ -14,15 +17,28 @@ SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".ppm", "
 SUFFIXES |= {".tif", ".tiff"}
 RANGES = (1, 255, 1023, 4095, 16383, 65535)  # of grey: a float, or 8 to 16 bits
 MAX_PIXELS = 100_000_000  # a 100-megapixel photograph needs 300 MB; more is an attack or a mistake
+MAX_BYTES = 2**30  # of a file: 100 megapixels of 16-bit colour, uncompressed, have 600 MB
+TURNS = {  # EXIF's orientation -> what turns the picture upright
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+SIDEWAYS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]  # width and height change places
 
 
 def load(source: pathlib.Path | bytes) -> bytes:
     """Returns the encoded bytes of an image.
 
     Raises:
-      DataError: the file is missing, unreadable or empty.
+      DataError: the file is missing, unreadable, empty or larger than MAX_BYTES.
     """
     try:
+        if not isinstance(source, bytes) and pathlib.Path(source).stat().st_size > MAX_BYTES:
+            raise DataError(source, f"is larger than {MAX_BYTES >> 20} MiB")
         data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     except OSError as error:
         raise DataError(source, f"cannot be read: {error.strerror or error}") from error
@@ -46,22 +62,54 @@ def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:
     Raises:
       DataError: no such file, not an image, damaged, cut short or larger than MAX_PIXELS.
     """
+    with _opened(source, name) as image:
+        image.load()
+        return to_rgb(upright(image))
+
+
+def size(source: pathlib.Path | bytes) -> tuple[int, int]:
+    """Returns width and height of what `open_rgb` gives, mostly without decoding it.
+
+    Raises:
+      DataError: as `open_rgb`, but for damage further down the file.
+    """
+    with _opened(source) as image:
+        width, height = image.size
+        return (height, width) if _turn(image) in SIDEWAYS else (width, height)
+
+
+@contextlib.contextmanager
+def _opened(source: pathlib.Path | bytes, name: object = None) -> Iterator[Image.Image]:
+    """An image whose pixels are not decoded yet; whatever goes wrong with it names it."""
     name = _name(source) if name is None else name
     data = load(source)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size
-        if width * height <= MAX_PIXELS:
-            ImageOps.exif_transpose(image, in_place=True)
-            image.load()
-            return to_rgb(image)
+        if width * height > MAX_PIXELS:
+            raise DataError(name, f"is {width}×{height}, larger than {MAX_PIXELS} pixels")
+        yield image
+    except DataError:
+        raise
     except Image.UnidentifiedImageError as error:
         raise DataError(name, f"is not an image ({', '.join(FORMATS)})") from error
     except Image.DecompressionBombError as error:
         raise DataError(name, f"is larger than {MAX_PIXELS} pixels") from error
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         raise DataError(name, f"is a damaged image: {error}") from error
-    raise DataError(name, f"is {width}×{height}, larger than {MAX_PIXELS} pixels")
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A decoded picture turned as its EXIF tag says."""
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Transpose | None:
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # damaged EXIF, which says nothing of the pixels
+        return None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ import json
 import multiprocessing
 import os
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
@@ -54,7 +54,7 @@ def prepare(
     charset: Charset | None = None,
     num_characters: int | None = None,
     void: bool = True,
-    checked: Collection[str] | None = None,
+    checked: Callable[[str], bool] = lambda split: True,
     skip_bad: bool = False,
     expected: dict[str, tuple[int, ...]] | None = None,
     workers: int | None = None,
@@ -71,8 +71,8 @@ def prepare(
       charset: labels with other characters are bad.
       num_characters: longer labels are bad.
       void: whether the network has the void class; without it, shorter labels are bad too.
-      checked: splits whose labels must be such as the network can write, those to train on;
-        elsewhere a plate that it cannot write counts as wrong. None: all splits.
+      checked: of which splits the labels must be such as the network can write; of the others a
+        plate that it cannot write counts as wrong.
       skip_bad: counts and lists what cannot be used, instead of stopping at the first.
       expected: published numbers of plates by split, one a release, for the report.
       workers: processes; one a core, if not given. With 1, this process does the work.
@@ -91,7 +91,7 @@ def prepare(
     bad: list[DataError] = []
 
     def usable(plate: Plate, on_bad: OnBad) -> bool:
-        if checked is not None and plate.split not in checked:
+        if not checked(plate.split):
             return True
         return _writable(plate, charset, num_characters, void, on_bad)
 
@@ -200,24 +200,32 @@ def _writable(
 
 def _cut(
     plates: Iterable[Plate],
-    totals: dict[str, int],
+    totals: collections.Counter[str],
     directory: pathlib.Path,
     name: str,
     plates_a_shard: int,
 ) -> Iterator[tuple[str, pathlib.Path, list[Plate]]]:
-    """Yields (split, path, plates) for each shard; all of a split but the last equally long."""
+    """Yields (split, path, plates) for each shard; all of a split but the last equally long.
+
+    Raises:
+      DataError: these are not the plates that were counted.
+    """
     shards_of = {split: -(-total // plates_a_shard) for split, total in totals.items()}
     size_of = {split: -(-totals[split] // count) for split, count in shards_of.items()}
     waiting, done = collections.defaultdict(list), collections.Counter()
     seen = collections.Counter()
     for plate in plates:
         split = plate.split
-        waiting[split].append(plate)
         seen[split] += 1
+        if seen[split] > totals[split]:
+            break
+        waiting[split].append(plate)
         if len(waiting[split]) == size_of[split] or seen[split] == totals[split]:
             number = f"{done[split]:05d}-of-{shards_of[split]:05d}"
             yield split, directory / f"{name}-{split}.array_record-{number}", waiting.pop(split)
             done[split] += 1
+    if seen != totals:
+        raise DataError(name, "its files changed while they were read: prepare again")
 
 
 def _run(shards: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, dict]]:

@@ -102,10 +102,11 @@ class Source:
         try:
             # TFDS decodes nothing here: its own source of raw bytes is what we need.
             self._bytes = builder.as_data_source(split).data_source
+            empty = not len(self._bytes)
         except (ValueError, KeyError) as error:
             counts = {name: info.num_examples for name, info in builder.info.splits.items()}
             raise DataError(directory, f"has no split {split!r}; it has {counts}") from error
-        if not len(self._bytes):
+        if empty:
             raise DataError(directory, f"has nothing in split {split!r}")
 
     def __len__(self) -> int:

@@ -51,8 +51,9 @@ class Report:
         missing = [split for split in self.expected if split not in self.counts]
         if missing:
             lines.append(f"  published and not there: {', '.join(missing)}")
-        lines += _by_split("with character boxes", self.with_boxes)
-        lines += _by_split("missed by the detector, wrong in a test", self.missed)
+        lines.append(f"  with character boxes: {_by_split(self.with_boxes) or 'none'}")
+        if any(self.missed.values()):
+            lines.append(f"  missed by the detector, wrong in a test: {_by_split(self.missed)}")
         if self.without_text:
             lines.append(f"  without a plate or its text, left out: {self.without_text}")
         if self.unseen:
@@ -63,9 +64,8 @@ class Report:
         return "\n".join(lines)
 
 
-def _by_split(title: str, counts: dict[str, int]) -> list[str]:
-    some = ", ".join(f"{count} of {split}" for split, count in sorted(counts.items()) if count)
-    return [f"  {title}: {some}"] if some else []
+def _by_split(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} of {split}" for split, count in sorted(counts.items()) if count)
 
 
 def _either(counts: tuple[int, ...]) -> str:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import io
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import boxes, pipeline, styles, synthetic, warp
@@ -80,6 +82,16 @@ def test_only_plates_that_need_and_allow_it_get_boxes():
     assert left_edges == sorted(left_edges)
     widths = [character[1][0] - character[0][0] for character in first.characters]
     assert widths == pytest.approx([45] * 7)
+
+
+def test_a_plate_that_fills_its_image_has_the_images_corners():
+    file = io.BytesIO()
+    Image.new("RGB", (220, 70)).save(file, "JPEG")
+    (found,) = boxes.add_characters(
+        [Plate(file.getvalue(), "crop", "train", "皖A12345")], [styles.STYLES["china_blue"]]
+    )
+    widths = [character[1][0] - character[0][0] for character in found.characters]
+    assert widths == pytest.approx([22.5] * 7)
 
 
 def test_boxes_come_from_the_style_of_the_plates_shape():

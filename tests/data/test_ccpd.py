@@ -138,8 +138,13 @@ def test_ccpd_doubled_base_is_found_from_itself(tmp_path):
 def test_ccpd_lists_without_a_test_half_are_refused(tmp_path):
     trees.ccpd_base(tmp_path, train=3, test=2)
     (tmp_path / "splits/val.txt").unlink()
-    with pytest.raises(DataError, match="lists no base image to test on"):
+    with pytest.raises(DataError, match="in val.txt or test.txt: no base_test"):
         list(ccpd.read(tmp_path))
+    trees.ccpd_base(tmp_path / "bare", train=3, test=2)
+    names = tmp_path / "bare/splits/train.txt"
+    names.write_text(names.read_text().replace("ccpd_base/", ""))
+    with pytest.raises(DataError, match="no image as ccpd_base/NAME.jpg in train.txt"):
+        list(ccpd.read(tmp_path / "bare"))
 
 
 def test_ccpd_image_in_both_lists_is_refused(tmp_path):

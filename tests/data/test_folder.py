@@ -61,6 +61,10 @@ def test_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path):
     trees.write(tmp_path / "labels.csv", "file,text,xmin,ymin,xmax,ymax\n1.jpg,AB12,1,2,3,4\n")
     with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
         list(folder.read(tmp_path))
+    rows = "file,text,xmin,ymin,xmax,ymax,corners\n1.jpg,AB12,1,2,3,4,\n"
+    trees.write(tmp_path / "labels.csv", rows)
+    with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
+        list(folder.read(tmp_path))
     trees.write(tmp_path / "labels.csv", "file,text,x,x1,y1,x2,y2\n1.jpg,AB12,7,1,2,3,4\n")
     assert [plate.box for plate in folder.read(tmp_path)] == [(1, 2, 3, 4)]
 

@@ -1,10 +1,11 @@
 """Image files of every kind that users have: the right pixels, or one error naming the file."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hpa_jax.data import images
 from hpa_jax.data.plate import DataError
@@ -57,6 +58,33 @@ def test_exif_rotation_is_applied():
     exif[0x0112] = 6  # stored lying on its left side
     pixels = images.decode(encode(Image.fromarray(gradient()), format="PNG", exif=exif))
     assert (pixels == np.rot90(gradient(), -1)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_does(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(Image.fromarray(gradient()), format="PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert (images.decode(data) == np.asarray(expected)).all()
+    assert images.size(data) == expected.size
+
+
+def test_damaged_exif_does_not_hide_the_picture():
+    orientation = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    resolution = struct.pack(">HHII", 0x011A, 2, 12, 38)  # a text, where a number should be
+    odd = b"MM\0*" + struct.pack(">IH", 8, 2) + orientation + resolution + b"\0\0\0\0seventy-two\0"
+    for exif, shape in ((b"GARBAGE!", (20, 30, 3)), (odd, (30, 20, 3))):
+        data = encode(Image.fromarray(gradient()), format="PNG", exif=exif)
+        assert images.decode(data).shape == shape
+
+
+def test_a_file_past_all_reason_is_refused_unread(tmp_path):
+    path = tmp_path / "huge.tif"
+    with path.open("wb") as file:
+        file.truncate(images.MAX_BYTES + 1)
+    with pytest.raises(DataError, match="huge.tif: is larger than 1024 MiB"):
+        images.decode(path)
 
 
 def test_every_truncation_is_an_error_that_names_the_file(tmp_path):

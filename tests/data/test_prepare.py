@@ -221,6 +221,15 @@ def test_nothing_to_prepare_and_foreign_directories(tmp_path):
         prepare.prepare("two", reader([plate()]), tmp_path, workers=1)
 
 
+@pytest.mark.parametrize("later", [4, 0, 6])
+def test_files_that_come_or_go_meanwhile_stop_it(tmp_path, later):
+    counts = iter([5, later])
+    read = lambda on_bad: iter([plate(f"p{i}") for i in range(next(counts))])  # noqa: E731
+    with pytest.raises(DataError, match="its files changed while they were read"):
+        prepare.prepare("set", read, tmp_path, workers=1, plates_a_shard=2)
+    assert not (tmp_path / "dataset_info.json").exists()
+
+
 def test_scenes_without_a_plate_are_counted_not_prepared(tmp_path):
     trees.write(tmp_path / "data/ccpd_np/1.jpg", trees.jpeg())
     trees.write(tmp_path / "data/ccpd_blur" / trees.ccpd_name(5), trees.jpeg())
@@ -258,9 +267,9 @@ def test_only_what_is_trained_on_must_be_writable(tmp_path):
 
     with pytest.raises(DataError, match="'警' not in charset"):
         run()
-    assert run(checked=["train"]).counts == {"train": 1, "dev": 1}
+    assert run(checked=lambda split: split == "train").counts == {"train": 1, "dev": 1}
     with pytest.raises(DataError, match="fewer than 5 characters: that needs model.void=True"):
-        run(checked=["train"], void=False)
+        run(checked=lambda split: split == "train", void=False)
 
 
 def test_another_margin_cuts_the_plates_anew(tmp_path):
