@@ -1,11 +1,16 @@
 """A run of several processes, as in a cluster job, and its evaluation."""
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
+
+from hpa_jax.data import prepare
+from tests.data.test_prepare import plate, reader
 
 PROGRAM = """
 import sys
@@ -33,26 +38,92 @@ jax.tree.map(np.testing.assert_array_equal, *jax.device_get((grafted.variables, 
 print("ended at step", int(state.step), "on", jax.device_count(), "devices")
 """
 
+STOPPED = """
+import sys, time
+import jax
+address, process, workdir = sys.argv[1:]
+jax.distributed.initialize(address, 2, int(process))
+from hpa_jax.interrupt import catch_interrupts
+with catch_interrupts() as interrupted:
+    for step in range(1, 2_000):
+        if step == 5:
+            print("at work", flush=True)
+        time.sleep(0.02)
+        if interrupted(step):
+            break
+    else:
+        sys.exit("never stopped")
+print("stopped after step", step)
+"""
 
-def test_two_processes_train_resume_and_evaluate(tmp_path):
+FED = """
+import sys
+import jax, numpy as np
+address, process, workdir = sys.argv[1:]
+jax.config.update("jax_num_cpu_devices", 1)
+jax.distributed.initialize(address, 2, int(process))
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from configs import files
+from hpa_jax import TAIWAN, inputs
+c = files.get_config("charset=taiwan")
+c.data.prepared, c.data.workers, c.batch_size = workdir, 0, 4
+c.data.test = {}
+sharding = NamedSharding(Mesh(np.array(jax.devices()), ("data",)), PartitionSpec("data"))
+feed = inputs.make_inputs(c, sharding, jax.random.key(0)).feed(0)
+for _ in range(2):
+    batch = multihost_utils.process_allgather(next(feed)["characters"], tiled=True)
+    print("texts", *map(TAIWAN.decode, batch))
+"""
+
+
+@contextlib.contextmanager
+def two_processes(program, workdir):
+    """Runs a program as two processes that know of each other."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    command = [sys.executable, "-c", PROGRAM, address]
+    command = [sys.executable, "-c", program, address]
     cache = {"JAX_COMPILATION_CACHE_DIR": str(pathlib.Path(__file__).parents[1] / ".cache")}
     processes = [
         subprocess.Popen(
-            [*command, str(process), str(tmp_path)],
+            [*command, str(process), str(workdir)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=os.environ | cache,
         )
         for process in range(2)
     ]  # fmt: skip
     try:
-        printed = [process.communicate(timeout=900)[0] for process in processes]
+        yield processes
     finally:
         for process in processes:
             process.kill()
+
+
+def test_sigterm_to_one_process_stops_both_after_the_same_step(tmp_path):
+    with two_processes(STOPPED, tmp_path) as processes:
+        for process in processes:
+            while process.stdout.readline() not in ("at work\n", ""):
+                pass
+        processes[1].send_signal(signal.SIGTERM)
+        last = [process.communicate(timeout=300)[0].splitlines()[-1] for process in processes]
+    assert last[0].startswith("stopped after step ") and last[0] == last[1]
+
+
+def test_two_processes_feed_each_plate_once(tmp_path):
+    texts = [f"AB{i:02d}" for i in range(8)]
+    plates = [plate(text, text=text) for text in texts]
+    prepare.prepare("folder", reader(plates), tmp_path, workers=1)
+    with two_processes(FED, tmp_path) as processes:
+        printed = [process.communicate(timeout=300)[0].splitlines() for process in processes]
+    seen = [[line.split()[1:] for line in lines if line.startswith("texts")] for lines in printed]
+    assert seen[0] == seen[1] and [len(batch) for batch in seen[0]] == [4, 4], printed
+    assert sorted(sum(seen[0], [])) == texts
+
+
+def test_two_processes_train_resume_and_evaluate(tmp_path):
+    with two_processes(PROGRAM, tmp_path) as processes:
+        printed = [process.communicate(timeout=900)[0] for process in processes]
     for text in printed:
         assert "ended at step 2 on 2 devices" in text, text[-3000:]
     assert ["/4 plates right" in text for text in printed] == [True, False]  # said once
