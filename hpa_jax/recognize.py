@@ -338,7 +338,7 @@ def _main(argv: Sequence[str]) -> int:
         file
         for path in argv[1:]
         for file in find_images(path, tell)
-        if drawn not in file.resolve().parents
+        if not drawn or str(file) == path or drawn not in file.resolve().parents
     ]
     options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
     # A pipe gives what it holds but once, and maps are drawn on what was read.

@@ -195,6 +195,8 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     for _ in range(2):  # the second time not of the pictures of the first
         inside = command(workdir, "--format=json", f"--maps={folder / 'maps'}", folder)
         assert inside.stdout == done.stdout
+    named = next((folder / "maps").iterdir())
+    assert str(named) in command(workdir, f"--maps={folder / 'maps'}", named).stdout
 
 
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
