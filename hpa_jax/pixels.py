@@ -88,7 +88,7 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
                 raise ValueError("it has no pixels")
             with _LOADING:
                 image.load()
-            upright = images.upright(image)  # `open_rgb` did so already
+                upright = images.upright(image)  # `open_rgb` did so already
         resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
     except Exception as error:  # an opened file that is decoded only now may raise almost anything
         name = getattr(image, "filename", "") or "image"
