@@ -31,10 +31,7 @@ from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.styles import STYLES
 
 PAGE = 60  # failures on the sheet
-RENDERED = (
-    96,
-    320,
-)  # height and width of rendered plates: photographs are larger than readers' images
+RENDERED = (96, 320)  # height and width of rendered plates: photographs are of no reader's size
 
 
 class Assessed(NamedTuple):

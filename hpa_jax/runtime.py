@@ -41,17 +41,15 @@ def make_forward(
     installed = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
     if runtime == "onnx" and not installed:
         raise ModuleNotFoundError("runtime 'onnx': pip install 'hpa_jax[onnx]'")
-    if runtime == "auto":
-        takes_onnx = installed and jax.default_backend() == "cpu"
-    else:
-        takes_onnx = runtime == "onnx"
-    if takes_onnx and (problem := _why_not_onnx(model)):
-        if runtime == "onnx":
-            raise ValueError(f"runtime 'onnx': {problem}")
-        warnings.warn(f"{problem}: read by XLA", stacklevel=2)
-        takes_onnx = False
-    if takes_onnx:
+    pays = installed and jax.default_backend() == "cpu"
+    if runtime == "xla" or (runtime == "auto" and not pays):
+        return _on_xla(model, variables)
+    problem = _why_not_onnx(model)
+    if not problem:
         return _on_onnx_runtime(model, variables, image_size)
+    if runtime == "onnx":
+        raise ValueError(f"runtime 'onnx': {problem}")
+    warnings.warn(f"{problem}: read by XLA", stacklevel=2)
     return _on_xla(model, variables)
 
 
