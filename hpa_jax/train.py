@@ -209,6 +209,7 @@ class TrainLog:
         self._rates = np.broadcast_to(schedule(np.arange(config.num_steps)), config.num_steps)
         self._workdir, self._writer = workdir, MetricWriter(workdir, first_step)
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self._compiling = True
         self._progress = plate_bar(
             "compiling",
             config.num_steps * config.batch_size,
@@ -227,7 +228,8 @@ class TrainLog:
             self.flush()
         self._pending.append((step, metrics))
         jax.block_until_ready(self._pending[:-QUEUE])
-        if self._progress.desc:  # compiled, and the time that it took is no step's
+        if self._compiling:  # no longer, and the time that it took is no step's
+            self._compiling = False
             self._progress.set_description(refresh=False)
             self._progress.unpause()
         self._progress.update(self._batch_size)
