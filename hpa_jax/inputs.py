@@ -17,7 +17,6 @@ from hpa_jax.charset import find_charset
 from hpa_jax.data import styles, synthetic
 
 Batch = dict[str, jax.Array]
-SHEET = 32  # plates on a contact sheet of rendered ones
 
 
 class TestSet(NamedTuple):
@@ -202,7 +201,7 @@ def rendered_sheet(config: ml_collections.ConfigDict) -> Image.Image:
     clean = config.copy_and_resolve_references()
     clean.data.realism = 0.0
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    keys = jax.random.split(jax.random.key(config.seed), SHEET)
+    keys = jax.random.split(jax.random.key(config.seed), picture.SHEET)
     batches = [jax.jit(make_render(c, sharding))(keys) for c in (clean, config)]
     return picture.contact_sheet(*jax.device_get(batches), find_charset(config.charset))
 

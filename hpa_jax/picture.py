@@ -16,6 +16,7 @@ if typing.TYPE_CHECKING:
 
 INK, RIGHT, WRONG, PAPER = (32, 32, 32), (0, 120, 60), (190, 30, 30), (255, 255, 255)
 CAPTION = 20  # pixels of a line beneath a tile
+SHEET = 32  # plates on a contact sheet
 HEADER = 20  # pixels for the names of a contact sheet's columns
 Batch = Mapping[str, np.ndarray]
 

@@ -43,7 +43,7 @@ def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.
 
     found, seen = [], set()
     for folder, below, names in os.walk(path, followlinks=True, onerror=closed):
-        below[:] = sorted(name for name in below if not name.startswith((".", "__")))
+        below[:] = sorted(name for name in below if not name.startswith(files.HIDDEN))
         if (real := os.path.realpath(folder)) in seen:
             below.clear()  # a link in a circle, or to what was found already
             continue

@@ -60,12 +60,13 @@ def add_characters(plates: Iterable[Plate], styles: Sequence[PlateStyle]) -> Ite
     cannot be read pass unchanged.
     """
     for plate in plates:
-        characters = plate.characters
-        if styles and plate.text and not characters and (corners := _corners(plate)):
-            nearest = sorted(styles, key=functools.partial(_unlikeness, corners))
-            found = (estimate_characters(style, plate.text, corners) for style in nearest)
-            characters = next(filter(None, found), ())
-        yield dataclasses.replace(plate, characters=characters)
+        wanted = styles and plate.text and not plate.characters
+        if not wanted or (corners := _corners(plate)) is None:
+            yield plate
+            continue
+        nearest = sorted(styles, key=functools.partial(_unlikeness, corners))
+        found = (estimate_characters(style, plate.text, corners) for style in nearest)
+        yield dataclasses.replace(plate, characters=next(filter(None, found), ()))
 
 
 def _corners(plate: Plate) -> Corners | None:

@@ -15,6 +15,7 @@ from hpa_jax.data.plate import DataError, OnBad, stop
 CHINESE = ("gbk", "gb18030")  # strictest first; spreadsheets in China write GBK
 DELIMITERS = ",;\t"  # spreadsheets write semicolons where numbers have a decimal comma
 MAX_LABEL_BYTES = 256 * 2**20
+HIDDEN = (".", "__")  # how folders begin that are not the user's own, as __MACOSX
 
 
 def locate(
@@ -61,7 +62,7 @@ def locate(
 def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the folders in a folder, sorted, without hidden ones."""
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
+        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(HIDDEN)]
     return [folder / name for name in sorted(names)]
 
 

@@ -37,9 +37,12 @@ def load(source: pathlib.Path | bytes) -> bytes:
       DataError: the file is missing, unreadable, empty or larger than MAX_BYTES.
     """
     try:
-        if not isinstance(source, bytes) and pathlib.Path(source).stat().st_size > MAX_BYTES:
+        if isinstance(source, bytes):
+            data = source
+        elif (path := pathlib.Path(source)).stat().st_size > MAX_BYTES:
             raise DataError(source, f"is larger than {MAX_BYTES >> 20} MiB")
-        data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
+        else:
+            data = path.read_bytes()
     except OSError as error:
         raise DataError(source, f"cannot be read: {error.strerror or error}") from error
     if not data:

@@ -11,9 +11,7 @@ import numpy as np
 from hpa_jax import charts
 from hpa_jax.charset import Charset
 from hpa_jax.data import pipeline, records
-from hpa_jax.picture import contact_sheet
-
-PLATES = 32  # on a contact sheet
+from hpa_jax.picture import SHEET, contact_sheet
 
 
 def inspect(
@@ -62,9 +60,9 @@ def sample(
     num_characters: int,
     image_size: tuple[int, int],
 ) -> pipeline.Batch:
-    """Returns PLATES plates, evenly spaced over a split (all of a smaller one), as one batch."""
+    """Returns SHEET plates, evenly spaced over a split (all of a smaller one), as one batch."""
     source = records.Source(directory, split)
     load = pipeline.LoadPlate(charset, num_characters, image_size, jitter=0.0)
-    chosen = np.unique(np.linspace(0, len(source) - 1, min(PLATES, len(source))).astype(int))
+    chosen = np.unique(np.linspace(0, len(source) - 1, min(SHEET, len(source))).astype(int))
     rows = [load.random_map(source[int(i)], np.random.default_rng(0)) for i in chosen]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
