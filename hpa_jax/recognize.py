@@ -225,7 +225,7 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     try:
         _check_network(model, charset, variables)
         return Recognizer(model, variables, charset, image_size, runtime)
-    except (KeyError, TypeError) as error:
+    except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"variables or metadata: no whole network ({error!r})") from error
 
 
@@ -234,40 +234,36 @@ def _check_network(model: HPANet, charset: Charset, variables: Any) -> None:
 
     Raises:
       ValueError: they are; the first difference is named.
+      KeyError, AttributeError: a part of the network is missing.
     """
-    try:
-        params = variables["params"]
-        bias = params["classifier"]["dense"]["bias"]
-        outputs = bias.shape[-1] - model.void
-        hidden = variables["batch_stats"]["classifier"]["bn"]["mean"].shape[-1]
-        wanted = scaled(1000, model.width)
-        kinds = {"shared": "a shared classifier", "separate": "separate classifiers"}
-        kind = kinds["separate" if bias.ndim == 2 else "shared"]
-        networks = {True: "a position network", False: "no position network"}
-        attends = "position_network" in params
-        sizes = [
-            (f"classifier is {model.classifier!r}", kinds.get(model.classifier), kind, "the tree"),
-            (
-                f"attention is {model.attention}",
-                networks.get(model.attention),
-                networks[attends],
-                "the tree",
-            ),
-            (f"num_classes is {model.num_classes}", model.num_classes, len(charset), "the charset"),
-            (f"num_classes is {model.num_classes}", model.num_classes, outputs, "the classifier"),
-            (f"width {model.width} makes {wanted} channels", wanted, hidden, "the classifier"),
-        ]
-        if model.backbone in resnet.STAGES:
-            blocks = sum(resnet.STAGES[model.backbone])
-            found = sum("layer" in name for name in params["backbone"]["context_path"])
-            sizes += [
-                (f"backbone {model.backbone} has {blocks} blocks", blocks, found, "the ResNet")
-            ]
-        if attends:
-            cp, places = model.num_characters, params["position_network"]["output"]["bias"].size - 1
-            sizes += [(f"num_characters is {cp}", cp, places, "the position network")]
-    except (KeyError, AttributeError) as error:
-        raise ValueError(f"variables: no whole network, {error} is missing") from error
+    params = variables["params"]
+    bias = params["classifier"]["dense"]["bias"]
+    outputs = bias.shape[-1] - model.void
+    hidden = variables["batch_stats"]["classifier"]["bn"]["mean"].shape[-1]
+    wanted = scaled(1000, model.width)
+    kinds = {"shared": "a shared classifier", "separate": "separate classifiers"}
+    kind = kinds["separate" if bias.ndim == 2 else "shared"]
+    networks = {True: "a position network", False: "no position network"}
+    attends = "position_network" in params
+    sizes = [
+        (f"classifier is {model.classifier!r}", kinds.get(model.classifier), kind, "the tree"),
+        (
+            f"attention is {model.attention}",
+            networks.get(model.attention),
+            networks[attends],
+            "the tree",
+        ),
+        (f"num_classes is {model.num_classes}", model.num_classes, len(charset), "the charset"),
+        (f"num_classes is {model.num_classes}", model.num_classes, outputs, "the classifier"),
+        (f"width {model.width} makes {wanted} channels", wanted, hidden, "the classifier"),
+    ]
+    if model.backbone in resnet.STAGES:
+        blocks = sum(resnet.STAGES[model.backbone])
+        found = sum("layer" in name for name in params["backbone"]["context_path"])
+        sizes += [(f"backbone {model.backbone} has {blocks} blocks", blocks, found, "the ResNet")]
+    if attends:
+        cp, places = model.num_characters, params["position_network"]["output"]["bias"].size - 1
+        sizes += [(f"num_characters is {cp}", cp, places, "the position network")]
     for stated, wanted, found, where in sizes:
         if wanted != found:
             raise ValueError(f"metadata: network.{stated}, but {where} has {found}")

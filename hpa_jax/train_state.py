@@ -142,7 +142,10 @@ def load_backbone(path: str, metadata: dict[str, Any]) -> dict[str, Any]:
     Raises:
       OSError, ValueError: it is missing or damaged, or does not fit; all that differs is named.
     """
-    variables, theirs = checkpoint.load(path)
+    try:
+        variables, theirs = checkpoint.load(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"init.backbone: {error}") from error
     old, new = {"width": 1.0} | theirs["network"], metadata["network"]
     flags = _differing(old, new, ("backbone", "width"))
     if flags:

@@ -320,10 +320,10 @@ def test_broken_weights_and_sizes_are_refused(reader, metadata):
 
 def test_a_part_of_a_network_is_no_reader(reader, metadata):
     part = {"params": {"backbone": reader.variables["params"]["backbone"]}}
-    with pytest.raises(ValueError, match="no whole network, 'classifier' is missing"):
+    with pytest.raises(ValueError, match="no whole network .*'classifier'"):
         recognize.make_recognizer(part, metadata)
     part = {"params": reader.variables["params"]}
-    with pytest.raises(ValueError, match="no whole network, 'batch_stats' is missing"):
+    with pytest.raises(ValueError, match="no whole network .*'batch_stats'"):
         recognize.make_recognizer(part, metadata)
     pytest.importorskip("onnxruntime")  # XLA meets what is missing when it reads
     variables = jax.tree.map(lambda x: x, reader.variables)
