@@ -8,40 +8,23 @@ was stopped goes on where it was, and nothing but a few shards' records is ever 
 import collections
 import concurrent.futures
 import dataclasses
-import hashlib
-import io
 import json
 import multiprocessing
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 
-from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
 
 from hpa_jax import machine
 from hpa_jax.charset import Charset
-from hpa_jax.data import crops, images, records
+from hpa_jax.data import records
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.records import tfds
 from hpa_jax.data.report import Report, Statistics
+from hpa_jax.data.shards import WORK, Shard, notes_path, write_shard
 
 PLATES_A_SHARD = 1024
-WORK = ".shards"  # one JSON a finished shard, for resuming
-VERSION = 2  # of what a shard holds; another number makes all shards anew
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """A work item: some plates of a split, to be written to `path`, and how."""
-
-    path: pathlib.Path
-    notes: pathlib.Path
-    split: str
-    plates: list[Plate]
-    rectify: bool
-    margin: float
-    strict: bool
 
 
 def prepare(
@@ -104,13 +87,13 @@ def prepare(
     # --- Second pass: the photographs. Until it is finished again, nobody should open the set.
     (directory / records.INFO).unlink(missing_ok=True)
     chosen = (plate for plate in read(_ignore) if plate.text and usable(plate, _ignore))
-    shards = (
-        Shard(path, _notes(path), split, plates, rectify, margin, strict=not skip_bad)
+    work = (
+        Shard(path, split, plates, rectify, margin, strict=not skip_bad)
         for split, path, plates in _cut(chosen, totals, directory, name, plates_a_shard)
     )
     files = sum(-(-total // plates_a_shard) for total in totals.values())
     workers = min(workers or machine.cores(), files)  # a process takes seconds to start
-    statistics, lengths, sizes, unreadable = _write_all(shards, workers, sum(totals.values()))
+    statistics, lengths, sizes, unreadable = _write_all(work, workers, sum(totals.values()))
     bad += unreadable
     if not any(n for shards in lengths.values() for n in shards.values()):
         raise DataError(name, f"none of its photographs can be used; the first: {bad[0]}")
@@ -123,7 +106,7 @@ def prepare(
 
 
 def _write_all(
-    shards: Iterable[Shard], workers: int, total: int
+    work: Iterable[Shard], workers: int, total: int
 ) -> tuple[Statistics, dict[str, dict[str, int]], collections.Counter[str], list[DataError]]:
     """Writes all shards, and shows the progress.
 
@@ -134,7 +117,7 @@ def _write_all(
     statistics, lengths = Statistics(), collections.defaultdict(dict)
     sizes, bad = collections.Counter(), []
     with tqdm(total=total, unit="plate", dynamic_ncols=True) as progress:
-        for shard, notes in _run(shards, workers):
+        for shard, notes in _run(work, workers):
             for plate in notes["plates"]:
                 statistics.add(shard.split, *plate)
             bad += [DataError(*problem) for problem in notes["bad"]]
@@ -142,11 +125,6 @@ def _write_all(
             sizes[shard.split] += notes["bytes"]
             progress.update(len(shard.plates))
     return statistics, lengths, sizes, bad
-
-
-def _notes(shard: pathlib.Path) -> pathlib.Path:
-    """Where a shard's notes are."""
-    return shard.parent / WORK / f"{shard.name}.json"
 
 
 def _count(
@@ -228,17 +206,17 @@ def _cut(
         raise DataError(name, "its files changed while they were read: prepare again")
 
 
-def _run(shards: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, dict]]:
+def _run(work: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, dict]]:
     """Writes the shards on `workers` processes and yields each with its notes, as they finish."""
     if workers == 1:
-        yield from ((shard, write_shard(shard)) for shard in shards)
+        yield from ((shard, write_shard(shard)) for shard in work)
         return
     # Spawned, because forking a process that runs JAX may deadlock.
     context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(workers, context)
     running: dict[concurrent.futures.Future, Shard] = {}
     try:
-        for shard in shards:
+        for shard in work:
             running[pool.submit(write_shard, shard)] = shard
             if len(running) >= 2 * workers:  # bounds what waits in memory
                 yield from _finished(running)
@@ -254,79 +232,6 @@ def _finished(running: dict) -> Iterator[tuple[Shard, dict]]:
         yield running.pop(future), future.result()
 
 
-def write_shard(shard: Shard) -> dict:
-    """Writes a shard, unless it is there already, and returns its notes.
-
-    Returns:
-      Notes: `plates`, a list of [name, text, digest, has boxes, missed]; `bad`, a list of
-      [file, problem]; `bytes`.
-
-    Raises:
-      DataError: an image cannot be used, and the shard is strict.
-    """
-    fingerprint = _fingerprint(shard)
-    if shard.notes.is_file() and shard.path.is_file():
-        notes = json.loads(shard.notes.read_text(encoding="utf-8"))
-        same = notes["fingerprint"] == fingerprint
-        whole = notes["bytes"] == shard.path.stat().st_size
-        if same and whole and not (shard.strict and notes["bad"]):
-            return notes
-    plates, bad = [], []
-    partial = shard.path.with_name(f"{shard.path.name}.partial")
-    writer = ArrayRecordWriter(str(partial), "group_size:1")  # 1: any record by itself
-    try:
-        for plate in shard.plates:
-            try:
-                record, digest = make_record(plate, shard.rectify, shard.margin)
-            except DataError as error:
-                if shard.strict:
-                    raise
-                bad.append(error.args)
-                continue
-            writer.write(records.serialise(record))
-            has_boxes = bool(plate.characters)
-            plates.append((plate.name, plate.text, digest, has_boxes, plate.missed))
-    finally:
-        writer.close()
-    partial.replace(shard.path)
-    size = shard.path.stat().st_size
-    notes = {"fingerprint": fingerprint, "bytes": size, "plates": plates, "bad": bad}
-    partial.write_text(json.dumps(notes), encoding="utf-8")
-    partial.replace(shard.notes)  # in one step, for a run may be stopped at any time
-    return notes
-
-
-def _fingerprint(shard: Shard) -> str:
-    """Stands for the plates, their files as they are now, and what is done with them."""
-    digest = hashlib.blake2b(f"{VERSION} {shard.rectify} {shard.margin}".encode(), digest_size=16)
-    for plate in shard.plates:
-        digest.update(repr(plate).encode())
-        if isinstance(plate.image, pathlib.Path) and plate.image.exists():
-            status = plate.image.stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
-    return digest.hexdigest()
-
-
-def make_record(plate: Plate, rectify: bool, margin: float) -> tuple[records.Record, str]:
-    """Returns a plate's record, and a digest that the same image and box always have.
-
-    Raises:
-      DataError: its image cannot be read, or does not hold its box.
-    """
-    source = plate.image if isinstance(plate.image, pathlib.Path) else plate.name
-    data = images.load(plate.image)
-    crop = crops.crop_plate(images.open_rgb(data, source), plate, rectify, margin)
-    buffer = io.BytesIO()
-    # 4:4:4, since red and green ink on a coloured ground is told apart by colour alone.
-    crop.image.save(buffer, "JPEG", quality=95, subsampling=0)
-    digest = hashlib.blake2b(data + repr(plate.box).encode(), digest_size=12).hexdigest()
-    jpeg, boxes = buffer.getvalue(), crop.characters
-    name = plate.name.encode(
-        "utf-8", "backslashreplace"
-    ).decode()  # files may be named in any bytes
-    return records.Record(jpeg, plate.text, name, crop.box, boxes, plate.missed), digest
-
-
 def _finish(
     directory: pathlib.Path,
     name: str,
@@ -339,7 +244,7 @@ def _finish(
     for path in directory.glob(f"{name}-*.array_record-*"):
         if path.name not in keep:
             path.unlink()
-            _notes(path).unlink(missing_ok=True)
+            notes_path(path).unlink(missing_ok=True)
     text = json.dumps(dataclasses.asdict(report), indent=1)
     (directory / records.REPORT).write_text(text, encoding="utf-8")
     splits = [

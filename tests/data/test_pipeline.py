@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hpa_jax.charset import CHINA, TAIWAN
-from hpa_jax.data import pipeline, prepare
+from hpa_jax.data import images, pipeline, prepare
 from hpa_jax.data.plate import DataError
 from tests.data import trees
 from tests.data.test_prepare import FIRST, LAST, plate, reader
@@ -247,5 +247,5 @@ def test_small_images_from_disk(tmp_path):
         "crops", lambda b: folder.read(tmp_path / "data", on_bad=b), tmp_path / "set", workers=1
     )
     (batch,) = pipeline.eval_batches(tmp_path / "set", "train", TAIWAN, 4, 4)
-    expected = prepare.images.open_rgb(tmp_path / "data/AB02.jpg").resize((160, 50), 2)
+    expected = images.open_rgb(tmp_path / "data/AB02.jpg").resize((160, 50), 2)
     assert np.abs(batch["image"][0].astype(int) - np.asarray(expected)).mean() < 3

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from hpa_jax.charset import TAIWAN
-from hpa_jax.data import aolp, ccpd, prepare, records
+from hpa_jax.data import aolp, ccpd, crops, prepare, records, shards
 from hpa_jax.data.plate import DataError, Plate, box_corners
 from tests.data import trees
 
@@ -77,13 +77,13 @@ def test_crops_keep_box_and_characters_in_place(tmp_path, rectify, scale):
 def test_rectified_plate_is_upright_again(tmp_path):
     corners = ((40.0, 30.0), (200.0, 50.0), (190.0, 100.0), (30.0, 80.0))
     image = Image.open(io.BytesIO(photograph()))
-    to_source = prepare.crops.homography(corners, box_corners((40, 30, 200, 80)))
+    to_source = crops.homography(corners, box_corners((40, 30, 200, 80)))
     slanted = image.transform(
         image.size, Image.Transform.PERSPECTIVE, to_source.ravel()[:8], Image.Resampling.BILINEAR
     )
     buffer = io.BytesIO()
     slanted.save(buffer, "PNG")
-    first = prepare.crops.transform(
+    first = crops.transform(
         np.linalg.inv(to_source), np.array(box_corners((40, 30, 80, 80)), float)
     )
     characters = (tuple(map(tuple, first.tolist())),)
@@ -298,14 +298,14 @@ def test_shards_of_an_earlier_run_are_removed(tmp_path):
 
 
 def test_two_plates_of_one_photograph_are_no_duplicates():
-    digests = [prepare.make_record(plate(box=(40, y, 200, 80)), False, 0.0)[1] for y in (30, 31)]
+    digests = [shards.make_record(plate(box=(40, y, 200, 80)), False, 0.0)[1] for y in (30, 31)]
     assert digests[0] != digests[1]
 
 
 def test_boxes_that_are_no_pixels_are_refused():
     shares = plate(box=(0.1, 0.2, 0.9, 0.8))  # of the image
     with pytest.raises(DataError, match=r"less than 4×2 pixels: boxes are x1, y1, x2, y2 in pix"):
-        prepare.make_record(shares, False, 0.0)
+        shards.make_record(shares, False, 0.0)
 
 
 def test_a_tall_plate_keeps_its_width(tmp_path):

@@ -1,0 +1,109 @@
+"""A shard: the plates of one file of a prepared set, cut out of their photographs and written.
+
+It is written by one process, and kept by later runs while it is of the same photographs, which
+have not changed, made in the same way.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import pathlib
+
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from hpa_jax.data import crops, images, records
+from hpa_jax.data.plate import DataError, Plate
+
+WORK = ".shards"  # the folder of notes, one JSON a finished shard
+VERSION = 2  # of what a shard holds; another number makes all shards anew
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A work item: some plates of a split, to be written to `path`, and how."""
+
+    path: pathlib.Path
+    split: str
+    plates: list[Plate]
+    rectify: bool
+    margin: float
+    strict: bool
+
+
+def notes_path(shard: pathlib.Path) -> pathlib.Path:
+    """Where the notes on a shard's file are."""
+    return shard.parent / WORK / f"{shard.name}.json"
+
+
+def write_shard(shard: Shard) -> dict:
+    """Writes a shard, unless it is there already, and returns its notes.
+
+    Returns:
+      Notes: `plates`, a list of [name, text, digest, has boxes, missed]; `bad`, a list of
+      [file, problem]; `bytes`.
+
+    Raises:
+      DataError: an image cannot be used, and the shard is strict.
+    """
+    fingerprint, noted = _fingerprint(shard), notes_path(shard.path)
+    if noted.is_file() and shard.path.is_file():
+        notes = json.loads(noted.read_text(encoding="utf-8"))
+        same = notes["fingerprint"] == fingerprint
+        whole = notes["bytes"] == shard.path.stat().st_size
+        if same and whole and not (shard.strict and notes["bad"]):
+            return notes
+    plates, bad = [], []
+    partial = shard.path.with_name(f"{shard.path.name}.partial")
+    writer = ArrayRecordWriter(str(partial), "group_size:1")  # 1: any record by itself
+    try:
+        for plate in shard.plates:
+            try:
+                record, digest = make_record(plate, shard.rectify, shard.margin)
+            except DataError as error:
+                if shard.strict:
+                    raise
+                bad.append(error.args)
+                continue
+            writer.write(records.serialise(record))
+            has_boxes = bool(plate.characters)
+            plates.append((plate.name, plate.text, digest, has_boxes, plate.missed))
+    finally:
+        writer.close()
+    partial.replace(shard.path)
+    size = shard.path.stat().st_size
+    notes = {"fingerprint": fingerprint, "bytes": size, "plates": plates, "bad": bad}
+    partial.write_text(json.dumps(notes), encoding="utf-8")
+    partial.replace(noted)  # in one step, for a run may be stopped at any time
+    return notes
+
+
+def _fingerprint(shard: Shard) -> str:
+    """Stands for the plates, their files as they are now, and what is done with them."""
+    digest = hashlib.blake2b(f"{VERSION} {shard.rectify} {shard.margin}".encode(), digest_size=16)
+    for plate in shard.plates:
+        digest.update(repr(plate).encode())
+        if isinstance(plate.image, pathlib.Path) and plate.image.exists():
+            status = plate.image.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def make_record(plate: Plate, rectify: bool, margin: float) -> tuple[records.Record, str]:
+    """Returns a plate's record, and a digest that the same image and box always have.
+
+    Raises:
+      DataError: its image cannot be read, or does not hold its box.
+    """
+    source = plate.image if isinstance(plate.image, pathlib.Path) else plate.name
+    data = images.load(plate.image)
+    crop = crops.crop_plate(images.open_rgb(data, source), plate, rectify, margin)
+    buffer = io.BytesIO()
+    # 4:4:4, since red and green ink on a coloured ground is told apart by colour alone.
+    crop.image.save(buffer, "JPEG", quality=95, subsampling=0)
+    digest = hashlib.blake2b(data + repr(plate.box).encode(), digest_size=12).hexdigest()
+    jpeg, boxes = buffer.getvalue(), crop.characters
+    name = plate.name.encode(
+        "utf-8", "backslashreplace"
+    ).decode()  # files may be named in any bytes
+    return records.Record(jpeg, plate.text, name, crop.box, boxes, plate.missed), digest
