@@ -30,7 +30,7 @@ class Row:
       y: height of the row's middle.
       character: width and height of a character's box.
       gap: space between two boxes.
-      separator: width of the space that each of the pattern's "-", "·" and " " takes.
+      separator: width that each of the pattern's "-", "·" and " " takes, between two gaps.
       glyphs: the special font that the row is written in, where there is it (`glyphs.SPECIAL`).
       x: where the row's middle is, as beside a blue band; None: in the plate's.
     """
@@ -352,7 +352,7 @@ STYLES = {
     "greece": PlateStyle(
         name="greece",
         size=(520, 112),
-        patterns={"AAA-9999": 1},
+        patterns={"AAA-9999": 1, "AAA-999": 0.1},
         rows=(Row(56, (46, 77), 9, 26),),
         palettes=(Palette(WHITE, BLACK, 12), Palette(YELLOW, BLACK, 1), Palette(WHITE, BLUE, 0.5)),
         alphabets={"A": GREEK_LETTERS, "9": DIGITS},
@@ -367,7 +367,7 @@ STYLES = {
         name="china_blue",
         size=(440, 140),
         patterns=_CHINA_PATTERNS,
-        rows=(Row(70, (45, 90), 12, 22),),
+        rows=(Row(70, (45, 90), 12, 10),),
         palettes=(
             Palette((12, 66, 190), WHITE, 12),
             Palette((20, 110, 215), WHITE, 4),
@@ -384,7 +384,7 @@ STYLES = {
         name="china_yellow",
         size=(440, 140),
         patterns=_CHINA_PATTERNS | {"PC·99999": 6},
-        rows=(Row(70, (45, 90), 12, 22),),
+        rows=(Row(70, (45, 90), 12, 10),),
         palettes=(Palette(YELLOW, BLACK),),
         alphabets=_CHINA,
         linked="PC",
@@ -406,7 +406,7 @@ STYLES = {
         name="china_green",
         size=(480, 140),
         patterns={"PC EX9999": 3, "PC E99999": 2, "PC 99999E": 1},
-        rows=(Row(70, (43, 90), 9, 40, "green"),),
+        rows=(Row(70, (43, 90), 9, 31, "green"),),
         palettes=(
             Palette((40, 200, 120), BLACK, 4, top=(230, 244, 236)),
             Palette((60, 205, 120), BLACK),
@@ -415,6 +415,6 @@ STYLES = {
         linked="PC",
         border=(4, 2.5),
         bolts=(120, 11, 11),
-        decals=(Decal((136, 55, 164, 85), 1, ground=(225, 235, 225), ink=(40, 90, 170)),),
+        decals=(Decal((122, 55, 150, 85), 1, ground=(225, 235, 225), ink=(40, 90, 170)),),
     ),
 }

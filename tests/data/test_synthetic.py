@@ -48,6 +48,21 @@ def matches(style, text: str) -> bool:
     return False
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern", "edges"),
+    [
+        ("china_blue", "PC·99999", (15.5, 72.5, 151.5, 208.5, 265.5, 322.5, 379.5)),
+        ("china_yellow", "PC·99999", (15.5, 72.5, 151.5, 208.5, 265.5, 322.5, 379.5)),
+        ("china_green", "PC E99999", (16.5, 68.5, 160.5, 212.5, 264.5, 316.5, 368.5, 420.5)),
+    ],
+)
+def test_characters_stand_where_the_standard_has_them(name, pattern, edges):
+    """GA 36: on Chinese plates 34 mm between the second and the third, on green ones 49."""
+    placed = STYLES[name].place(pattern)
+    assert tuple(box[0] for box in placed.boxes) == edges
+    assert placed.boxes[-1][2] == STYLES[name].size[0] - edges[0]
+
+
 def test_batch_layout(real):
     shapes = {key: (value.shape, value.dtype.name) for key, value in real.items()}
     assert shapes == {
