@@ -142,11 +142,14 @@ def outcomes(assessed: Sequence[Assessed]) -> tuple[np.ndarray, np.ndarray]:
 def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> float:
     """The temperature that calibrates a reader on plates that it has read.
 
+    Those in which it read nothing are left out: it gives them no confidence at any temperature.
+
     Raises:
       ValueError: as `calibration.fit_temperature`.
     """
-    plates = (crop(each.plate, each.margin) for each in assessed)
-    return calibration.fit_temperature(reader.probabilities(plates), outcomes(assessed)[1])
+    read = [each for each in assessed if each.reading.text]
+    plates = (crop(each.plate, each.margin) for each in read)
+    return calibration.fit_temperature(reader.probabilities(plates), outcomes(read)[1])
 
 
 def failures_sheet(
@@ -185,8 +188,7 @@ def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
         lines.append(f"{count} of them have {characters}: this reader cannot write it")
     error = calibration.expected_calibration_error(confidence, right)
     lines.append(f"expected calibration error {error:.1%}")
-    told = np.floor(confidence * 1e4) / 1e4  # what is printed is what was tried
-    value, correct, accepted = calibration.threshold(told, right)
+    value, correct, accepted = calibration.threshold(calibration.printed(confidence), right)
     if accepted:
         lines.append(
             f"from confidence {value:.4f} on: {accepted}/{len(right)} "

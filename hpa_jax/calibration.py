@@ -46,6 +46,12 @@ def threshold(confidence: np.ndarray, right: np.ndarray) -> tuple[float, int, in
     return float(confidence[order[i]]), int(rights[i]), int(accepted[i])
 
 
+def printed(confidence: np.ndarray | float) -> np.ndarray:
+    """A confidence as commands print it, to four digits: cut off, so that none passes a threshold
+    of four digits which the reading does not reach."""
+    return np.floor(np.asarray(confidence) * 1e4) / 1e4
+
+
 def fit_temperature(probabilities_BCK: np.ndarray, right: np.ndarray) -> float:
     """The temperature that makes confidence most likely, given which plates were right.
 

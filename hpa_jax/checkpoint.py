@@ -125,10 +125,10 @@ def read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 
 
 def split_step(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
-    """RUN/checkpoints/STEP as its run and its step; any other path as it is, and None."""
+    """RUN/checkpoints/STEP as its run and its step; a run as it is, and None."""
     if path.parent.name == "checkpoints" and path.name.isdecimal():
         return path.parents[1], int(path.name)
-    return path, None
+    return path.parent if path.name == "checkpoints" else path, None
 
 
 def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, int]:
@@ -140,7 +140,7 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
       FileNotFoundError: there is no checkpoint at or below `path`.
     """
     run, wanted = split_step(pathlib.Path(path).absolute())
-    directory = run if run.name == "checkpoints" else _directory(run)
+    directory = _directory(run)
     step = None
     if directory.is_dir():
         manager = ocp.CheckpointManager(

@@ -47,8 +47,8 @@ def count_right(
     for batch in batches:
         counts.append(eval_step(variables, batch))
         jax.block_until_ready(counts[-2:-1])  # no pile of batches on the device
-    right, total = (int(sum(column)) for column in zip(*jax.device_get(counts), strict=True))
-    return right, total
+    right, total = np.reshape(jax.device_get(counts), (-1, 2)).sum(0, dtype=np.float64)
+    return int(right), int(total)
 
 
 def with_progress(name: str, test: inputs.TestSet) -> Iterator[Batch]:

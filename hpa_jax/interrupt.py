@@ -14,17 +14,21 @@ class Interrupted(Exception):
 
 
 @contextlib.contextmanager
-def catch_interrupts(first_step: int = 0) -> Iterator[Callable[[int], bool]]:
+def catch_interrupts(first_step: int = 0) -> Iterator[Callable[[int | None], bool]]:
     """Yields `interrupted(step)`, true once a stop was asked for; a second Ctrl-C stops at once.
 
+    Between two steps, as in a long evaluation, ask with None.
+
     On several processes all of them agree on the step, through JAX's preemption service, which
-    hears SIGTERM alone: there Ctrl-C stops at once. `first_step` is the one that was resumed.
+    hears SIGTERM alone: there Ctrl-C stops at once, and between two steps the answer is false.
+    `first_step` is the one that was resumed.
     """
     if jax.process_count() > 1:
         # The service stops all at the step after the last that it was told: a SIGTERM while the
         # first step compiles would else mean step 1, which a resumed run never meets.
         multihost_utils.reached_preemption_sync_point(first_step)
-        yield multihost_utils.reached_preemption_sync_point
+        reached = multihost_utils.reached_preemption_sync_point
+        yield lambda step: step is not None and reached(step)
         return
     received = []
 

@@ -17,7 +17,7 @@ import numpy as np
 from absl import app, flags
 from flax import traverse_util
 
-from hpa_jax import command, picture, readers
+from hpa_jax import calibration, command, picture, readers
 from hpa_jax.charset import Charset
 from hpa_jax.models import bisenet, resnet
 from hpa_jax.models.hpa import HPANet
@@ -270,18 +270,19 @@ def _check_network(model: HPANet, charset: Charset, variables: Any) -> None:
 
 
 def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
+    confidence = calibration.printed(reading.confidence)
     if style == "json":
         record = {
             "file": str(file),
             "text": reading.text,
-            "confidence": round(reading.confidence, 4),
+            "confidence": float(confidence),
             "characters": [[c, round(p, 4)] for c, p in reading.characters],
         }
         print(json.dumps(record, ensure_ascii=False))
     elif style == "csv":
-        _write_row(file, reading.text, f"{reading.confidence:.4f}")
+        _write_row(file, reading.text, f"{confidence:.4f}")
     else:
-        print(f"{file}\t{reading.text}\t{reading.confidence:.4f}")
+        print(f"{file}\t{reading.text}\t{confidence:.4f}")
 
 
 def _write_row(*fields: object) -> None:

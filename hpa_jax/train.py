@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -103,21 +104,28 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
         if first_process:  # only now: a refused command leaves a run as it was
             saved_config = config.to_json_best_effort(indent=2)
             (workdir / "config.json").write_text(saved_config, encoding="utf-8")
+        stop = False
         for step in range(first_step + 1, config.num_steps + 1):
             fed = next(feed)
-            with jax.transfer_guard("disallow"):
-                state, metrics = train_step(state, train_key, fed)
-                log.add(step, metrics)
+            state, metrics = train_step(state, train_key, fed)
+            log.add(step, metrics)
             manager.check_for_errors()  # of a save in the background
-            stop = interrupted(step) and step < config.num_steps
+            stop = interrupted(step)
             if stop or step % config.eval_every == 0 or step == config.num_steps:
                 log.flush()  # before a broken state can be saved over a good one
-                accuracy = None if stop else evaluate_all(plates, eval_step, state, step, log)
-                checkpoint.save(manager, step, state.readable, resumable(state), metadata, accuracy)
+                accuracy = None
+                try:
+                    if not stop:
+                        accuracy = evaluate_all(plates, eval_step, state, step, log, interrupted)
+                finally:  # whatever ends an evaluation, no step is lost
+                    checkpoint.save(
+                        manager, step, state.readable, resumable(state), metadata, accuracy
+                    )
                 log.draw()
+                stop = stop or interrupted(None)
             if stop:
                 break
-    if first_step < config.num_steps and step < config.num_steps:
+    if stop:
         raise Interrupted(
             f"stopped after step {step} of {config.num_steps}, saved: the same command goes on "
             "from there"
@@ -139,7 +147,8 @@ def resume_or_start(
       ValueError: the latest checkpoint, or what `config.init` names, does not fit.
     """
     first_process = jax.process_index() == 0
-    fresh = checkpoint.latest_step(manager) is None
+    latest = checkpoint.latest_step(manager)
+    fresh = latest is None
     start, backbone = None, None
     if fresh and config.init.checkpoint:  # refused before anything compiles, if it does not fit
         start = load_start(config.init.checkpoint, metadata)
@@ -151,7 +160,7 @@ def resume_or_start(
         print(f"{config.model.backbone}: {count:,} parameters")
     if fresh:
         return start_from(state, start, backbone, metadata) if start or backbone else state
-    state = resume(manager, state, metadata)
+    state = resume(manager, latest, state, metadata)
     if first_process:
         print(f"resumed at step {state.step} of {config.num_steps}")
         if state.step >= config.num_steps:
@@ -166,7 +175,10 @@ def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]
     if not saved.is_file():
         return []
     texts = saved.read_text(encoding="utf-8"), config.to_json_best_effort()
-    before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
+    try:
+        before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
+    except ValueError:  # a start that was killed while it wrote
+        return [f"{saved} is damaged, and not compared with"]
     return [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         + (", which only a new run would take" if name.startswith("init.") else "")
@@ -183,12 +195,23 @@ def make_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def evaluate_all(
-    plates: inputs.Inputs, eval_step: Callable, state: TrainState, step: int, log: "TrainLog"
+    plates: inputs.Inputs,
+    eval_step: Callable,
+    state: TrainState,
+    step: int,
+    log: "TrainLog",
+    interrupted: Callable[[int | None], bool],
 ) -> float | None:
-    """Logs the accuracy on each test set; returns that on the first, by which runs are judged."""
+    """Logs the accuracy on each test set; returns that on the first, by which runs are judged.
+
+    None where there are no test sets, or where the run is told to stop.
+    """
     accuracies = []
     for name, test in plates.tests.items():
-        right, total = count_right(eval_step, state.readable, with_progress(name, test))
+        batches = itertools.takewhile(lambda _: not interrupted(None), with_progress(name, test))
+        right, total = count_right(eval_step, state.readable, batches)
+        if interrupted(None):
+            return None
         accuracies.append(right / total)
         log.evaluated(step, name, right, total)
     return accuracies[0] if accuracies else None
@@ -227,7 +250,7 @@ class TrainLog:
         if (step - 1) % self._every == 0:
             self.flush()
         self._pending.append((step, metrics))
-        jax.block_until_ready(self._pending[:-QUEUE])
+        jax.block_until_ready(self._pending[-QUEUE - 1 : -QUEUE])  # those before are ready
         if self._compiling:  # no longer, and the time that it took is no step's
             self._compiling = False
             self._progress.set_description(refresh=False)

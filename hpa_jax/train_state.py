@@ -50,23 +50,22 @@ def make_init(
     return init
 
 
-def resume(manager: Any, state: TrainState, metadata: dict[str, Any]) -> TrainState:
-    """The state of the latest checkpoint, in the shardings of `state`.
+def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any]) -> TrainState:
+    """The state of a checkpoint, in the shardings of `state`.
 
     Raises:
       ValueError: the checkpoint is of another network, whose differing fields are named, or of
         another optimiser.
     """
-    step = manager.latest_step()
-    saved = checkpoint.read_metadata(manager, step)
+    theirs = checkpoint.read_metadata(manager, step)
     differing = [
         key
         for key in ("network", "charset", "image_size")
-        if json.dumps(saved.get(key)) != json.dumps(metadata[key])
+        if json.dumps(theirs.get(key)) != json.dumps(metadata[key])
     ]
     if differing:
         changes = "; ".join(
-            f"{key}: {saved.get(key)} there, {metadata[key]} here" for key in differing
+            f"{key}: {theirs.get(key)} there, {metadata[key]} here" for key in differing
         )
         raise ValueError(
             f"{manager.directory} holds another network ({changes}): give another --workdir"
@@ -80,10 +79,10 @@ def resume(manager: Any, state: TrainState, metadata: dict[str, Any]) -> TrainSt
             "as they were, or another --workdir and this run as --config.init.checkpoint; or "
             f"{step} is damaged: remove it to go on from the one before ({reason})"
         ) from error
-    step = jax.device_put(np.int32(step), state.step.sharding)
+    count = jax.device_put(np.int32(step), state.step.sharding)
     if state.averaged is None:
-        return TrainState(step, readable, saved)
-    return TrainState(step, saved["variables"], saved["optimizer"], readable)
+        return TrainState(count, readable, saved)
+    return TrainState(count, saved["variables"], saved["optimizer"], readable)
 
 
 def resumable(state: TrainState) -> Any:
@@ -94,11 +93,11 @@ def resumable(state: TrainState) -> Any:
 
 
 def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables and metadata of a reader to go on from, once it fits; before anything compiles.
+    """Variables and metadata of a reader to go on from, once it fits; before the step compiles.
 
     Args:
-      reader: a run, or a shipped reader's name, also with another charset, Cp or void, or narrower
-        (by a whole multiple).
+      reader: a run, or a shipped reader's name, also with another charset, Cp or void; or narrower
+        (by a whole multiple), and then it is widened.
       metadata: of the new network.
 
     Raises:
@@ -116,24 +115,37 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
     if flags:
         raise ValueError(f"init.checkpoint {reader}: is of another network: {' '.join(flags)}")
     if jax.process_index() == 0:
-        if old["width"] < new["width"]:
-            print(
-                f"{reader}: is widened to {new['width']} of the paper's channels; "
+        _tell_of_differences(reader, theirs, metadata)
+    if old["width"] < new["width"]:
+        try:
+            trained = _widened(trained, theirs, new["width"])
+        except ValueError as error:
+            raise ValueError(
+                f"init.checkpoint {reader}: model.width {new['width']}: {error}; "
                 f"--config.model.width={old['width']} leaves it as it is"
-            )
-        if old["num_characters"] != new["num_characters"]:
-            print(
-                f"{reader}: learned at most {old['num_characters']} characters, and places "
-                f"beyond start untrained: --config.num_characters={old['num_characters']} if no "
-                "plate has more"
-            )
-        unknown = "".join(c for c in metadata["charset"] if c not in theirs["charset"])
-        if unknown:
-            print(f"{reader}: never learned {unknown}, untrained till now")
-        if tuple(theirs["image_size"]) != tuple(metadata["image_size"]):
-            size = "({},{})".format(*theirs["image_size"])
-            print(f'{reader}: learned at another size: --config.image_size="{size}"')
+            ) from error
     return trained, theirs
+
+
+def _tell_of_differences(reader: str, theirs: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Says in what a reader that is trained on was another than it shall be."""
+    old, new = theirs["network"], metadata["network"]
+    if old["width"] < new["width"]:
+        print(
+            f"{reader}: is widened to {new['width']} of the paper's channels; "
+            f"--config.model.width={old['width']} leaves it as it is"
+        )
+    if old["num_characters"] != new["num_characters"]:
+        print(
+            f"{reader}: learned at most {old['num_characters']} characters, and places beyond "
+            f"start untrained: --config.num_characters={old['num_characters']} if no plate has more"
+        )
+    unknown = "".join(c for c in metadata["charset"] if c not in theirs["charset"])
+    if unknown:
+        print(f"{reader}: never learned {unknown}, untrained till now")
+    if tuple(theirs["image_size"]) != tuple(metadata["image_size"]):
+        size = "({},{})".format(*theirs["image_size"])
+        print(f'{reader}: learned at another size: --config.image_size="{size}"')
 
 
 def load_backbone(path: str, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -178,8 +190,6 @@ def start_from(
     variables = jax.device_get(state.variables)
     if start:
         trained, theirs = start
-        if theirs["network"]["width"] < metadata["network"]["width"]:
-            trained, theirs = _widened(trained, theirs, metadata["network"]["width"])
         charsets = Charset(theirs["charset"]), Charset(metadata["charset"])
         variables = weights.adapt(trained, variables, *charsets)
     if backbone:
@@ -191,11 +201,8 @@ def start_from(
     return state.replace(variables=variables, averaged=averaged)
 
 
-def _widened(
-    variables: dict[str, Any], metadata: dict[str, Any], width: float
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A reader and its metadata at a greater width."""
-    network = metadata["network"] | {"width": width}
-    init = jax.jit(HPANet(**network).init)
+def _widened(variables: dict[str, Any], metadata: dict[str, Any], width: float) -> dict[str, Any]:
+    """The variables of a reader at a greater width."""
+    init = jax.jit(HPANet(**metadata["network"] | {"width": width}).init)
     fresh = init(jax.random.key(0, impl="rbg"), jnp.zeros((1, *metadata["image_size"], 3)))
-    return weights.widen(variables, fresh), metadata | {"network": network}
+    return weights.widen(variables, fresh)

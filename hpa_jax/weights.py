@@ -201,6 +201,7 @@ def _widen(array: np.ndarray, fresh: np.ndarray, fixed: Sequence[int]) -> np.nda
         return copied
     # A kernel that reads copies, along its axis of inputs.
     starts, counts = np.unique(origins[-2], return_index=True, return_counts=True)[1:]
+    counts = counts.astype(copied.dtype)  # which the result has too
     means = np.add.reduceat(fresh, starts, axis=-2) / counts[:, None]
     return copied / counts[origins[-2], None] + fresh - means.take(origins[-2], axis=-2)
 

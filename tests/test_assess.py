@@ -47,6 +47,8 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
     with pytest.raises(ValueError, match="2 of 2 plates were read right"):
         assess.fit_temperature(reader, [each for each in assessed if each.right][:2])
     fitted = assess.fit_temperature(reader, assessed)
+    blank = assess.Assessed(assessed[0].plate, recognize.Reading("", 0.0, ()))  # always unsure
+    assert assess.fit_temperature(reader, [*assessed, blank]) == fitted
     sharper = recognize.make_recognizer(weights.soften(reader.variables, 0.5), metadata, "xla")
     assert assess.fit_temperature(sharper, assessed) == pytest.approx(2 * fitted, rel=0.05)
 

@@ -16,6 +16,8 @@ def test_checkpoints_are_kept_by_age_and_accuracy(tmp_path):
     manager.wait_until_finished()
     assert sorted(manager.all_steps()) == [2, 4]
     assert checkpoint.open_for_reading(tmp_path)[1] == 2
+    assert checkpoint.open_for_reading(tmp_path / "checkpoints")[1] == 2
+    assert checkpoint.split_step(tmp_path / "checkpoints") == (tmp_path, None)  # pictures go there
     assert checkpoint.open_for_reading(tmp_path / "checkpoints" / "4")[1] == 4
     with pytest.raises(FileNotFoundError, match="checkpoints/3"):
         checkpoint.open_for_reading(tmp_path / "checkpoints" / "3")
@@ -28,7 +30,7 @@ def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
     manager.wait_until_finished()
     for field, value in (("charset", hpa_jax.TAIWAN.characters[::-1]), ("image_size", [9, 9])):
         with pytest.raises(ValueError, match=f"another network .{field}: "):
-            train_state.resume(manager, None, metadata | {field: value})
+            train_state.resume(manager, 1, None, metadata | {field: value})
 
 
 def test_as_many_checkpoints_are_kept_as_wanted(tmp_path):

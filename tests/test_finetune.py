@@ -153,7 +153,7 @@ def test_training_goes_on_from_a_narrower_reader(config, reader, tmp_path, capsy
     ("field", "value", "message"),
     [
         ("model.width", 0.0625, "of another network: --config.model.width=0.125"),
-        ("model.width", 0.1875, "take a whole multiple of the width"),
+        ("model.width", 0.1875, "init.checkpoint .*: model.width 0.1875: .*whole multiple"),
         ("model.grey", True, "of another network: --config.model.grey=False"),
         ("freeze", ("bakcbone",), "freeze 'bakcbone': covers nothing"),
         ("init.checkpoint", "/nowhere", "init.checkpoint /nowhere: no such run or file"),

@@ -198,6 +198,15 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     assert str(drawn[0]) in command(workdir, f"--maps={maps}", drawn[0]).stdout  # unless named
 
 
+@pytest.mark.parametrize("style", ["text", "json", "csv"])
+def test_printed_confidence_never_passes_what_the_reading_does_not(style, capsys):
+    recognize._write("file", recognize.Reading("A", 0.46578, (("A", 0.46578),)), style)
+    printed = capsys.readouterr().out
+    assert (
+        "0.4657" in printed and '"confidence": 0.4658' not in printed and ",0.4658" not in printed
+    )
+
+
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
     path = tmp_path / "0.png"
     Image.fromarray(images[0]).save(path)

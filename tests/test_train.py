@@ -1,6 +1,7 @@
 """Training as a user meets it: resumed, interrupted, broken off, misconfigured."""
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -76,7 +77,8 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
         step_fn = make_train_step(*arguments, **options)
 
         def train_step(*inputs):
-            state, metrics = step_fn(*inputs)
+            with jax.transfer_guard("disallow"):  # a step never waits for the host
+                state, metrics = step_fn(*inputs)
             if int(jax.device_get(state.step)) == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
             return state, metrics
@@ -92,11 +94,36 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "close", terminated)
     monkeypatch.setattr(train, "make_train_step", interrupting)
+    monkeypatch.setattr(train.TrainLog, "add", jax.transfer_guard("disallow")(train.TrainLog.add))
     with pytest.raises(interrupt.Interrupted, match="after step 3 of 4"):
         train.train_and_evaluate(config, tmp_path)
     monkeypatch.undo()
     state = train.train_and_evaluate(config, tmp_path)
     assert_equal_trees(state, run[1])
+
+
+def test_what_ends_an_evaluation_loses_no_steps(config, tmp_path, monkeypatch):
+    def failing(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(train, "count_right", failing)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train.train_and_evaluate(config, tmp_path)
+    assert checkpoint.open_for_reading(tmp_path)[1] == 2
+    monkeypatch.undo()
+
+    def long(name, test):
+        (batch,) = itertools.islice(test.batches(), 1)
+        for _ in range(3):
+            yield batch
+            os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("read on after it was told to stop")
+
+    monkeypatch.setattr(train, "with_progress", long)
+    with pytest.raises(interrupt.Interrupted, match="after step 4 of 4, saved"):
+        train.train_and_evaluate(config, tmp_path)
+    assert checkpoint.open_for_reading(tmp_path)[1] == 4
+    assert "accuracy" not in (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
@@ -111,6 +138,9 @@ def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
     capsys.readouterr()
     train.train_and_evaluate(config, run[0])
     assert "another config" not in capsys.readouterr().out
+    (run[0] / "config.json").write_text('{"batch')  # of a start that was killed
+    train.train_and_evaluate(config, run[0])
+    assert "config.json is damaged, and not compared with" in capsys.readouterr().out
 
 
 def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
@@ -308,7 +338,7 @@ def test_runs_are_judged_by_the_average_on_the_first_test_set():
     def step(variables, batch):
         return variables == batch["read by"], 1
 
-    assert train.evaluate_all(plates, step, state, 1, log) == 1.0
+    assert train.evaluate_all(plates, step, state, 1, log, lambda step: False) == 1.0
 
 
 def test_evaluation_has_a_key_of_its_own():

@@ -82,6 +82,7 @@ def test_widen_reads_the_same_with_copies_that_learn_apart(classifier):
     network = {"classifier": classifier, "void": True}
     old, fresh = random_variables(0, **network), random_variables(1, **network, width=0.25)
     new = weights.widen(old, fresh)
+    assert {x.dtype.name for x in jax.tree.leaves(new)} == {"float32"}
     before = compiled(**network)(old, IMAGES)
     after = compiled(**network, width=0.25)(new, IMAGES)
     for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True):

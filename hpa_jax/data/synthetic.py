@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hpa_jax.charset import Charset
 from hpa_jax.data import effects, glyphs, paint, warp
@@ -64,14 +65,15 @@ def make_renderer(
     if not 0 <= cut <= 1:
         raise ValueError(f"cut {cut}: is a share, from 0 to 1")
     atlas = glyphs.make_atlas(charset.characters, fonts)
-    distance = jnp.asarray(atlas.distance)
     layouts, odds = compile_layouts(styles, charset, num_characters, atlas.names, weights)
-    cumulative = jnp.cumsum(jnp.asarray(odds))
+    cumulative = np.cumsum(odds)  # NumPy's: a device's constant would be fetched to compile
 
     def render(key: jax.Array) -> dict[str, jax.Array]:
         scene_key, noise_key = jax.random.split(key)
         draws = Draws(scene_key, 2900, realism)
-        chosen = jnp.searchsorted(cumulative, draws.uniform() * cumulative[-1], side="right")
+        chosen = jnp.searchsorted(
+            jnp.asarray(cumulative), draws.uniform() * cumulative[-1], side="right"
+        )
         layout = jax.tree.map(lambda table: jnp.asarray(table)[chosen], layouts)
         characters = _draw_characters(draws, layout)
 
@@ -87,7 +89,7 @@ def make_renderer(
         semantic = jnp.where(inside, slots.pick(characters), len(charset))
 
         pixel = paint.pixel_size(homography, image_size)
-        depth = _ink_depth(draws, distance, layout, characters, slots, text)
+        depth = _ink_depth(draws, atlas.distance, layout, characters, slots, text)
         ink = paint.settle(paint.coverage(depth, pixel))
         image = paint.plate(draws, layout, ink, x, y, pixel)
         image = effects.tone(draws, effects.light(draws, image))
@@ -121,7 +123,7 @@ def _loosen(draws: Draws, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Ar
 
 def _ink_depth(
     draws: Draws,
-    distance: jax.Array,
+    distance: np.ndarray,
     layout: Layout,
     characters: jax.Array,
     slots: Places,
@@ -137,7 +139,7 @@ def _ink_depth(
     column = jnp.floor(glyphs.PAD + u * glyphs.BOX[1]).astype(jnp.int32)
     near = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
     place = (slots.pick(glyph * rows) + row) * columns + column
-    depth = distance.reshape(-1)[jnp.where(near, place, 0)]
+    depth = jnp.asarray(distance.reshape(-1))[jnp.where(near, place, 0)]
     depth = jnp.where(near, depth, -1.0) * slots.pick(layout.boxes[:, 3] - layout.boxes[:, 1])
     for left, top, right, bottom in layout.separators:
         outside = paint.box_distance(*text, left, top, right, bottom, corner=0.02)

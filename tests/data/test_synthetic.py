@@ -227,6 +227,13 @@ def test_what_does_not_fit_is_refused(styles, charset, num_characters, options, 
         synthetic.make_renderer([STYLES[s] for s in styles], charset, num_characters, **options)
 
 
+def test_what_is_compiled_lies_on_no_device():
+    """Or an accelerator's tables would be fetched for it, which its transfer guard refuses."""
+    render = synthetic.make_renderer([STYLES["taiwan_new"]], TAIWAN, 7)
+    constants = jax.make_jaxpr(render)(jax.random.key(0)).consts
+    assert constants and not [c for c in constants if isinstance(c, jax.Array)]
+
+
 def test_clean_plates_have_the_decals_of_their_style():
     badge = Decal((150, 132, 230, 152), ground=(255, 0, 0))
     style = dataclasses.replace(STYLES["taiwan_new"], decals=(badge,), palettes=BLACK_ON_WHITE)
