@@ -7,14 +7,16 @@ Any folder of photographs with a labels.csv is an experiment by itself:
     python -m hpa_jax.main --config=configs/files.py:charset=china --workdir=runs/mine \
         --config.data.prepared=prepared/mine
 
-It trains on the rows whose split is train and tests on those whose split is dev. With `init=READER`
-(`:charset=china,init=cn`) it goes on from a run or a shipped reader, at the paper's rate for
-trained weights: give that reader's model.width and image_size too.
+It trains on the rows whose split is train and tests on those whose split is dev. `charset=` takes
+a known name or the characters themselves. With `init=READER` (`:charset=china,init=cn_small`) it
+goes on from a shipped reader or a .npz, in its width, image size and number of characters, or from
+a run (give these too), at the paper's rate for trained weights.
 """
 
 import ml_collections
 
 from configs import common
+from hpa_jax import readers
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -22,6 +24,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = base("folder", arg["backbone"], arg["init"])
     c.charset = arg["charset"]
     c.num_characters = 8
+    if file := readers.compact_file(arg["init"]):
+        reader = readers.load_compact(file)[1]
+        c.model.width, c.image_size = reader["network"]["width"], tuple(reader["image_size"])
+        c.num_characters = reader["network"]["num_characters"]
     return c
 
 

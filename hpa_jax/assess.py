@@ -245,7 +245,7 @@ def _main(argv: Sequence[str]) -> int:
 
     try:
         if _TO.value:
-            pathlib.Path(_TO.value).mkdir(parents=True, exist_ok=True)
+            command.make_folder("to", _TO.value)
         recognizers = recognize.load_recognizers(names)
         assessed = assess(recognizers, _plates(argv, names, tell), tell, _MARGIN.value)
         if not assessed:

@@ -86,7 +86,9 @@ def find_charset(name: str) -> Charset:
     """
     try:
         if name not in CHARSETS and name != name.upper():  # labels are read in upper case
-            raise ValueError(f"charset {name!r}: is no known name, and characters are upper case")
+            raise ValueError(
+                f"charset {name!r}: is no known name, nor upper-case characters themselves"
+            )
         return CHARSETS.get(name) or Charset(name)
     except ValueError as error:
         raise ValueError(f"{error}; the names known are {', '.join(CHARSETS)}") from error

@@ -8,6 +8,7 @@ import warnings
 
 import jax
 from absl import flags, logging
+from PIL import Image
 
 
 def set_up() -> None:
@@ -19,6 +20,8 @@ def set_up() -> None:
     # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
     # Line by line: a log shows what was said when it was said.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
+    # Pillow's of a large picture names no file; `data.images` has a limit of its own.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no code
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
@@ -26,3 +29,16 @@ def set_up() -> None:
         with contextlib.suppress(RuntimeError):  # of users without a home, as some containers have
             home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
             jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hpa_jax"))
+
+
+def make_folder(flag: str, path: str) -> pathlib.Path:
+    """The folder that a flag names, made if there is none.
+
+    Raises:
+      OSError: it cannot be made; the flag is named.
+    """
+    try:
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise FileExistsError(f"--{flag}={path}: is a file, must be a folder") from error
+    return pathlib.Path(path)

@@ -134,6 +134,8 @@ def train_batches(
         f"data.prepared {config.data.prepared}: the first process has another set there: prepare "
         "once, in a folder that all processes share, or copy it to each",
     )
+    if report.exists() and not _has(config, config.data.train):
+        raise _no_split(config, repr(config.data.train), "--config.data.train=SPLIT")
     batches = pipeline.train_batches(
         config.data.prepared,
         config.data.train,
@@ -185,12 +187,9 @@ def test_sets(
     """Each test set by its name: its number of plates, and a function that yields the batches."""
     missing = [name for name, split in config.data.test.items() if not _has(config, split)]
     if missing and len(missing) == len(config.data.test):
-        counts = records.read_report(config.data.prepared).counts
         splits = ", ".join(repr(config.data.test[name]) for name in missing)
         flags = " ".join(f"--config.data.test.{name}=SPLIT" for name in missing)
-        raise DataError(
-            config.data.prepared, f"has no split {splits}; it has {counts}: name one with {flags}"
-        )
+        raise _no_split(config, splits, flags)
     for name in missing if jax.process_index() == 0 else ():
         print(f"not tested: {name}, for {config.data.prepared} lacks {config.data.test[name]}")
     tests = {}
@@ -216,6 +215,13 @@ def _has(config: ml_collections.ConfigDict, split: str) -> bool:
     """Whether a prepared set has all that a split expression names."""
     counts = records.read_report(config.data.prepared).counts
     return all(name in counts or name == "all" for name in records.split_names(split))
+
+
+def _no_split(config: ml_collections.ConfigDict, splits: str, flags: str) -> DataError:
+    counts = records.read_report(config.data.prepared).counts
+    return DataError(
+        config.data.prepared, f"has no split {splits}; it has {counts}: name one with {flags}"
+    )
 
 
 def _named(table: dict, name: str, field: str):

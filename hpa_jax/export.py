@@ -111,12 +111,15 @@ def check(
     images: np.ndarray,
     tolerance: float = 1e-3,
     doubt: float = 0.0,
-) -> None:
+) -> int:
     """Holds an exported function against the network on uint8 images B×H×W×3.
 
+    Returns:
+      On how many of them: those that the network reads with a confidence of `doubt` or more.
+
     Raises:
-      ValueError: class ids differ on a plate that the network reads with a confidence of `doubt` or
-        more, or its confidences or maps differ by more than `tolerance`.
+      ValueError: class ids differ on one of these, or its confidences or maps differ by more than
+        `tolerance`.
     """
     network = jax.jit(_make_function(reader, reader.model.attention))
     compared = 0
@@ -124,7 +127,7 @@ def check(
         batch = images[start : start + BATCH]
         outputs, expected = run(batch), network(batch)
         sure = np.asarray(expected["confidences"]).prod(axis=-1) >= doubt
-        compared += sure.sum()
+        compared += int(sure.sum())
         for name, value in outputs.items():
             error = np.abs(np.asarray(value, np.float32) - expected[name])[sure].max(initial=0)
             if not error <= (0 if name == "ids" else tolerance):
@@ -138,6 +141,7 @@ def check(
             "so nothing was compared: name some PLATES that it reads well",
             stacklevel=2,
         )
+    return compared
 
 
 def export(
@@ -148,7 +152,7 @@ def export(
     plates: Sequence[pixels.ImageLike] = (),
     temperature: float = 1.0,
     about: str = "",
-) -> None:
+) -> int:
     """Exports a reader to the file `to`, once it reads as the network does.
 
     Args:
@@ -159,6 +163,9 @@ def export(
       plates: images of plates for the check, beside random ones.
       temperature: divides the logits, so that confidences are calibrated (`hpa_jax.assess`).
       about: npz: a line that tells people what this reader is; else what it said before.
+
+    Returns:
+      On how many images it was compared; three are random.
 
     Raises:
       OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
@@ -172,6 +179,8 @@ def export(
     if style != "npz" and about:
         raise ValueError("about is a line in an .npz alone")
     variables, metadata = readers.load(path)
+    if pathlib.Path(to).is_dir():
+        raise ValueError(f"{to}: is a folder, must be a file")
     if not pathlib.Path(to).parent.is_dir():
         raise ValueError(f"{pathlib.Path(to).parent} is no folder: say with --to where it goes")
     if style == "onnx":  # which computes in float32 whatever the reader does
@@ -185,14 +194,15 @@ def export(
     if style == "npz":
         file = export_npz(reader, metadata["styles"], about or metadata.get("about", ""))
         # In float16 a plate that the network itself half doubts may read otherwise.
-        check(reader, run_npz(file), np.stack(images), tolerance=0.05, doubt=0.5)
+        compared = check(reader, run_npz(file), np.stack(images), tolerance=0.05, doubt=0.5)
     elif style == "onnx":
         file = export_onnx(reader, maps)
-        check(reader, run_onnx(file), np.stack(images))
+        compared = check(reader, run_onnx(file), np.stack(images))
     else:
         file = export_stablehlo(reader, maps)
-        check(reader, run_stablehlo(file), np.stack(images))
+        compared = check(reader, run_stablehlo(file), np.stack(images))
     pathlib.Path(to).write_bytes(file)
+    return compared
 
 
 def _suffix(path: str | pathlib.Path) -> str:
@@ -208,7 +218,7 @@ def _main(argv: Sequence[str]) -> int:
     options = _TEMPERATURE.value, _ABOUT.value
     try:
         plates = [image for path in argv[1:] for image in pixels.find_images(path)]
-        export(_CHECKPOINT.value, style, to, _MAPS.value, plates, *options)
+        compared = export(_CHECKPOINT.value, style, to, _MAPS.value, plates, *options)
     except ImportError as error:
         hint = f": pip install 'hpa_jax[{EXTRAS[style]}]'" if style in EXTRAS else ""
         print(f"error: {error}{hint}", file=sys.stderr)
@@ -216,7 +226,7 @@ def _main(argv: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{to}: {to.stat().st_size / 2**20:.1f} MiB, compared on {len(plates)} plates")
+    print(f"{to}: {to.stat().st_size / 2**20:.1f} MiB, compared on {compared} images")
     return 0
 
 

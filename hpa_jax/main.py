@@ -3,6 +3,7 @@
 This file is intentionally kept short: all logic is in libraries that tests and notebooks import.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     command.set_up()
+    # In order, so that the processes that read ahead end too; training has a handler of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if "://" in (_WORKDIR.value or ""):
             raise ValueError(

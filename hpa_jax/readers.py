@@ -23,6 +23,13 @@ def shipped_best() -> list[str]:
     return [name for name in shipped() if not name.endswith("_small")]
 
 
+def compact_file(path: str | pathlib.Path) -> pathlib.Path | None:
+    """The small file of a shipped reader's name, or as which the path ends; None for a run."""
+    if str(path) in shipped() and not (pathlib.Path(path) / "checkpoints").is_dir():
+        return SHIPPED / f"{path}.npz"
+    return pathlib.Path(path) if pathlib.Path(path).suffix == ".npz" else None
+
+
 def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Variables and metadata of a reader.
 
@@ -33,11 +40,8 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
       OSError, ValueError: there is none, or it is damaged or of another format; it is named.
     """
-    is_run = (pathlib.Path(path) / "checkpoints").is_dir()
-    if str(path) in shipped() and not is_run:
-        return load_compact(SHIPPED / f"{path}.npz")
-    if pathlib.Path(path).suffix == ".npz":
-        return load_compact(path)
+    if file := compact_file(path):
+        return load_compact(file)
     if not pathlib.Path(path).exists():
         known = ", ".join(map(repr, shipped())) or "none"
         raise FileNotFoundError(f"{path}: no such run or file, and no shipped reader ({known})")

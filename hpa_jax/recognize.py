@@ -316,7 +316,7 @@ def _main(argv: Sequence[str]) -> int:
     try:
         recognizers = load_recognizers(_CHECKPOINT.value)
         if _MAPS.value:
-            pathlib.Path(_MAPS.value).mkdir(parents=True, exist_ok=True)
+            command.make_folder("maps", _MAPS.value)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

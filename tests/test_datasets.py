@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpa_jax import datasets, inputs, picture
+from hpa_jax import datasets, inputs, picture, readers
 from hpa_jax.data import images, media_lab, records
 from hpa_jax.data.plate import DataError
 from tests.data import trees
@@ -201,6 +201,14 @@ def test_missing_data_are_explained(tmp_path):
         datasets.train_batches(get_config("clpd"), 4, 0)
 
 
+@pytest.mark.parametrize("name", ["cn_small", "tw"])
+def test_a_shipped_reader_is_trained_on_as_it_is(name):
+    config, metadata = get_config("files", f"init={name}"), readers.load(name)[1]
+    assert config.model.width == metadata["network"]["width"]
+    assert config.num_characters == metadata["network"]["num_characters"]
+    assert list(config.image_size) == metadata["image_size"]
+
+
 def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
     trees.write(tmp_path / "data/labels.csv", "file,text,split\n1.jpg,AB12,train\n2.jpg,CD34,rp\n")
     for name in ("1.jpg", "2.jpg"):
@@ -210,6 +218,12 @@ def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
     datasets.prepare_run(config)
     with pytest.raises(DataError, match="no split 'dev'; .*'rp': 1.*--config.data.test.dev=SPLIT"):
         datasets.test_sets(config)
+    config.data.train = "training"
+    with pytest.raises(
+        DataError, match="no split 'training'; .*name one with --config.data.train="
+    ):
+        datasets.train_batches(config, 1, 0)
+    config.data.train = "train"
     config.data.test = {"both": "dev+rp"}
     with pytest.raises(DataError, match=r"has no split 'dev\+rp'; it has"):
         datasets.test_sets(config)

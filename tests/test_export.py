@@ -86,7 +86,7 @@ def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):
 
 def test_an_npz_of_a_network_that_reads_nothing_yet_is_kept_and_told(run, tmp_path):
     with pytest.warns(UserWarning, match="reads none of 3 images .* so nothing was compared"):
-        export.export(run, "npz", tmp_path / "early.npz", about="early")
+        assert export.export(run, "npz", tmp_path / "early.npz", about="early") == 0
     assert hpa_jax.load_recognizer(tmp_path / "early.npz").charset == hpa_jax.TAIWAN
     with pytest.warns(UserWarning, match="reads none of 3 images"):
         export.export(tmp_path / "early.npz", "npz", tmp_path / "again.npz")
@@ -98,6 +98,8 @@ def test_what_is_missing_is_named(run, tmp_path):
         export.export("nowhere", "onnx", tmp_path / "no" / "reader.onnx")
     with pytest.raises(ValueError, match="no is no folder: say with --to"):
         export.export(run, "onnx", tmp_path / "no" / "reader.onnx")
+    with pytest.raises(ValueError, match="is a folder, must be a file"):
+        export.export(run, "onnx", tmp_path)
 
 
 @pytest.mark.parametrize(

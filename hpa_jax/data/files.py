@@ -1,5 +1,6 @@
 """Finding a data set's folder, and reading its small text files."""
 
+import codecs
 import contextlib
 import csv
 import io
@@ -9,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from hpa_jax.charset import PROVINCES
 from hpa_jax.data.images import SUFFIXES
 from hpa_jax.data.plate import DataError, OnBad, stop
 
@@ -97,9 +99,10 @@ def natural_key(name: str) -> tuple:
 
 
 def read_text(path: pathlib.Path) -> str:
-    """Returns a text file, whatever of UTF-8, GBK and GB 18030 it is written in.
+    """Returns a text file, whatever of UTF-8, UTF-16, GBK and GB 18030 it is written in.
 
-    A warning tells what is not UTF-8: other encodings may be taken for Chinese.
+    The last two only where a Chinese province is in it, for any bytes may be taken for Chinese; a
+    warning tells.
 
     Raises:
       DataError: the file is missing, binary or in another encoding.
@@ -110,6 +113,9 @@ def read_text(path: pathlib.Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's "Unicode text"
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-16")
     if b"\0" in data:
         raise DataError(path, "is not a text file (it holds zero bytes); save it as UTF-8")
     with contextlib.suppress(UnicodeDecodeError):
@@ -117,13 +123,14 @@ def read_text(path: pathlib.Path) -> str:
     for encoding in CHINESE:
         with contextlib.suppress(UnicodeDecodeError):
             text = data.decode(encoding)
-            warnings.warn(
-                f"{path} is no UTF-8 and was read as {encoding.upper()}: save it as UTF-8 if it is "
-                "not Chinese",
-                stacklevel=2,
-            )
-            return text
-    raise DataError(path, "is neither UTF-8 nor GBK text; save it as UTF-8")
+            if set(PROVINCES) & set(text):
+                warnings.warn(
+                    f"{path} is no UTF-8 and was read as {encoding.upper()}: save it as UTF-8 if "
+                    "it is not Chinese",
+                    stacklevel=2,
+                )
+                return text
+    raise DataError(path, "is neither UTF-8 nor GBK text with a Chinese province; save it as UTF-8")
 
 
 def read_table(
@@ -131,19 +138,23 @@ def read_table(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields (where, row) for each row of a CSV with a header; `where` is "file, line N".
 
-    Commas, semicolons or tabs separate, whichever the header has most of. Columns go by their
-    names in lower case. Rows with more or fewer fields than the header go to
-    `on_bad`.
+    Commas, semicolons or tabs separate, whichever the header has most of, or what a first line
+    "sep=;" says. Columns go by their names in lower case. Rows with more or fewer fields than the
+    header go to `on_bad`; empty ones at the end do not count.
 
     Raises:
       DataError: the file cannot be read, is no CSV, or its header lacks one of `columns` or
         repeats a name.
     """
     text = read_text(path)
-    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    first = text.partition("\n")[0]
+    told = re.fullmatch(r"sep=(.)\r?", first, re.IGNORECASE)  # how spreadsheets are told
+    delimiter = told[1] if told else max(DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        header = [name.strip().lower() for name in next(reader, [])]
+        if told:
+            next(reader)
+        header = [name.strip().lower() for name in _filled(next(reader, []))]
         repeated = sorted({name for name in header if header.count(name) > 1})
         if repeated:
             raise DataError(path, f"has several columns called {', '.join(repeated)}")
@@ -155,6 +166,8 @@ def read_table(
             where = f"{path}, line {reader.line_num}"
             if not any(map(str.strip, row)):
                 continue  # an empty line says nothing
+            if len(row) > len(header):
+                row = _filled(row, len(header))
             if len(row) == len(header):
                 yield where, dict(zip(header, map(str.strip, row), strict=True))
             else:
@@ -162,6 +175,13 @@ def read_table(
                 on_bad(DataError(where, problem))
     except csv.Error as error:
         raise DataError(path, f"is not a CSV file: {error} in line {reader.line_num}") from error
+
+
+def _filled(row: list[str], least: int = 0) -> list[str]:
+    """A row without its empty cells at the end, down to a length: lines may end in separators."""
+    while len(row) > least and not row[-1].strip():
+        row = row[:-1]
+    return row
 
 
 def numbers(text: str, source: object) -> list[float]:
@@ -184,5 +204,7 @@ def cells(row: dict[str, str], source: object) -> list[float]:
     """
     for name, text in row.items():
         if not re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text):
-            raise DataError(source, f"{name} is {text[:60]!r}, should be a number, as 12 or 12.5")
+            raise DataError(
+                source, f"{name} is {text[:60]!r}, should be a number with a point, as 12.5"
+            )
     return [float(text) for text in row.values()]

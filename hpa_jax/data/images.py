@@ -43,6 +43,10 @@ def load(source: pathlib.Path | bytes) -> bytes:
             raise DataError(source, f"is larger than {MAX_BYTES >> 20} MiB")
         else:
             data = path.read_bytes()
+    except IsADirectoryError as error:
+        raise DataError(
+            source, "is a folder; hpa_jax.pixels.find_images lists its images"
+        ) from error
     except OSError as error:
         raise DataError(source, f"cannot be read: {error.strerror or error}") from error
     if not data:

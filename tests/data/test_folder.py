@@ -124,21 +124,33 @@ def test_folder_bad_rows_are_named_and_the_others_read(tmp_path, row, says):
     assert len(bad) == 1
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_folder_csv_of_other_spreadsheets(tmp_path, delimiter):
+@pytest.mark.parametrize(
+    ("delimiter", "first", "end", "encoding"),
+    [
+        (";", "", "", "utf-8"),
+        ("\t", "", "", "utf-16"),
+        (";", "sep=;\r\n", "", "utf-8-sig"),
+        (";", "", ";;", "utf-8"),
+    ],
+)
+def test_folder_csv_of_other_spreadsheets(tmp_path, delimiter, first, end, encoding):
     rows = ["file,text,split,x1,y1,x2,y2", "1.jpg,BA12,Train,1,2,30,40", "2.jpg,BC12,DEV,,,,"]
-    trees.write(tmp_path / "labels.csv", "\n".join(rows).replace(",", delimiter))
+    text = first + "".join(f"{row.replace(',', delimiter)}{end}\n" for row in rows)
+    trees.write(tmp_path / "labels.csv", text.encode(encoding))
     first, second = folder.read(tmp_path)
     assert (first.text, first.split, first.box) == ("BA12", "train", (1, 2, 30, 40))
     assert (second.text, second.split, second.box) == ("BC12", "dev", None)
 
 
 def test_text_that_is_no_utf8_is_told(tmp_path):
-    """As spreadsheets on Windows write umlauts: bytes that may be Chinese."""
-    trees.write(tmp_path / "labels.csv", "file,text\n1.jpg,BÄA12\n".encode("cp1252"))
+    trees.write(tmp_path / "labels.csv", "file,text\n1.jpg,皖A12345\n".encode("gbk"))
     with pytest.warns(UserWarning, match="labels.csv is no UTF-8 and was read as GBK: save it as"):
         (plate,) = folder.read(tmp_path)
-    assert plate.text == "B腁12"
+    assert plate.text == "皖A12345"
+    # As spreadsheets on Windows write umlauts: bytes that may be Chinese, but of no province.
+    trees.write(tmp_path / "labels.csv", "file,text\n1.jpg,BÄA12\n".encode("cp1252"))
+    with pytest.raises(DataError, match="labels.csv: is neither UTF-8 nor .* save it as UTF-8"):
+        list(folder.read(tmp_path))
 
 
 @pytest.mark.filterwarnings("ignore:.* is no UTF-8")
