@@ -19,7 +19,7 @@ SIZE = {"width": 0.125, "num_characters": 6}
 
 def initialise(seed: int, **network) -> tuple[HPANet, dict]:
     model = HPANet(**SIZE | network)
-    key = jax.random.key(seed, impl="rbg")  # compiles ten times as fast as the default generator
+    key = jax.random.key(seed, impl="rbg")  # compiles in a quarter of the time
     return model, jax.jit(model.init)(key, jnp.zeros((1, 50, 160, 3)))
 
 
