@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +25,7 @@ MULTIPLY_ADDS = {
 }
 WIDTHS = {"small": 0.225, "half": 0.5}  # of 'cn_small' and 'cn', against PyTorch's ResNet-18
 NETWORKS = (*MULTIPLY_ADDS, *WIDTHS)
+EAGER, COMPILED, FROZEN = "eager", "compiled", "compiled, frozen"
 LAYOUTS = {"": torch.contiguous_format, ", channels-last": torch.channels_last}
 
 
@@ -82,11 +83,33 @@ def placed_images(images_BHWC: np.ndarray, layout: str, device: str) -> torch.Te
 
 
 def torch_ways(
-    make: Callable[[str, bool], Callable[[], Any]], compiled: bool
+    make: Callable[[str, str], Callable[[], Any]], ways: Sequence[str]
 ) -> dict[str, Callable[[], Callable[[], Any]]]:
-    """PyTorch's candidates by name: (layout, whether to compile) -> one, in every combination."""
+    """PyTorch's candidates by name: (layout, way) -> one, in every combination."""
     return {
-        f"PyTorch, {way}{layout}": functools.partial(make, layout, way == "compiled")
-        for way in ("eager", "compiled")[: 1 + compiled]
+        f"PyTorch, {way}{layout}": functools.partial(make, layout, way)
+        for way in ways
         for layout in LAYOUTS
     }
+
+
+def reading_ways(compiled: bool) -> Sequence[str]:
+    """PyTorch's ways to read that `made_to_read` knows."""
+    return (EAGER, COMPILED, FROZEN) if compiled else (EAGER,)
+
+
+def made_to_read(network: torch.nn.Module, way: str, images: torch.Tensor) -> torch.nn.Module:
+    """The network in one of `reading_ways`, compiled for such images."""
+    if way == EAGER:
+        return network
+    options = {
+        # As XLA does: else small batches would compare how kernels are started.
+        "triton.cudagraphs": images.is_cuda,
+        # Folds batch norms and packs weights, as our ONNX model does.
+        "freezing": way == FROZEN,
+    }
+    network = torch.compile(network, dynamic=False, options=options)
+    # Freezing is asked for in two places; options alone keep apart what was compiled before.
+    with torch._inductor.config.patch(freezing=way == FROZEN), torch.inference_mode():
+        network(images)
+    return network

@@ -62,13 +62,14 @@ def compare(
     """
     device = timing.set_up()
     pair = networks.make_pair(name, dtype)
-    reader = recognize.Recognizer(pair.model, pair.variables, pair.charset, pair.image_size)
+    on = "auto" if dtype == "float32" else "xla"  # ONNX Runtime computes in float32 whatever
+    reader = recognize.Recognizer(pair.model, pair.variables, pair.charset, pair.image_size, on)
     passes = math.ceil(count / batch_size)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_plates(pathlib.Path(folder), count)
         makers = {
             END_TO_END: lambda: lambda: reader.read(paths, batch_size=batch_size),
-            FORWARD: lambda: make_forward(reader, batch_size, passes),
+            FORWARD: lambda: make_forward(reader, batch_size, passes, on),
             DECODING: lambda: lambda: decode(paths, reader.image_size, threads=1),
             DECODING_ALL: lambda: lambda: decode(paths, reader.image_size, machine.cores()),
         }
@@ -97,11 +98,11 @@ def compare(
     }
 
 
-def make_forward(reader: recognize.Recognizer, batch_size: int, passes: int) -> timing.Run:
+def make_forward(reader: recognize.Recognizer, batch_size: int, passes: int, on: str) -> timing.Run:
     """Passes of the network over one batch of pixels that lies ready."""
     shape = (batch_size, *reader.image_size, 3)
     ready = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    forward = runtime.make_forward(reader.model, reader.variables, reader.image_size)
+    forward = runtime.make_forward(reader.model, reader.variables, reader.image_size, on)
     return lambda: [forward(ready, False) for _ in range(passes)]
 
 
@@ -129,9 +130,16 @@ def torch_makers(
 ) -> dict[str, Callable[[], timing.Run]]:
     """PyTorch's ways to read the files, each a function that prepares it."""
 
-    def make(layout: str, compiled: bool) -> timing.Run:
-        placed = networks.placed(network, layout, device).to(getattr(torch, dtype))
-        placed = torch.compile(placed, dynamic=False) if compiled else placed
+    def make(layout: str, way: str) -> timing.Run:
+        blank = np.zeros((batch_size, *networks.PAPER_SIZE, 3), np.uint8)
+        placed, images = (
+            x.to(getattr(torch, dtype))
+            for x in (
+                networks.placed(network, layout, device),
+                networks.placed_images(blank, layout, device),
+            )
+        )
+        placed = networks.made_to_read(placed, way, images)
 
         def run() -> list[torch.Tensor]:
             stream = decoded(paths, networks.PAPER_SIZE, machine.cores())
@@ -146,7 +154,7 @@ def torch_makers(
 
         return run
 
-    return networks.torch_ways(make, compiled)
+    return networks.torch_ways(make, networks.reading_ways(compiled))
 
 
 def _main(argv: Sequence[str]) -> None:

@@ -1,7 +1,9 @@
 """What was measured: figures and ratios, as tables and as JSON with the machine's description."""
 
+import collections
 import importlib.metadata
 import json
+import math
 import pathlib
 import platform
 import re
@@ -38,16 +40,26 @@ def summarise(
 
 
 def make_ratios(timings: dict[str, Timing], ours: Sequence[str]) -> dict[str, Any]:
-    """PyTorch's time over ours: our fastest against eager PyTorch and against its fastest."""
-    medians = {name: timing.median_s for name, timing in timings.items()}
-    mine = min((name for name in ours if name in medians), key=medians.get)
-    theirs = min((name for name in medians if name.startswith("PyTorch")), key=medians.get)
+    """PyTorch's time over ours: our fastest against eager PyTorch and against its fastest.
+
+    NaN where the machine could not run one of them.
+    """
+    seconds = medians(timings)
+    mine = min((name for name in ours if name in timings), key=seconds.get, default="none")
+    pytorch = (name for name in timings if name.startswith("PyTorch"))
+    theirs = min(pytorch, key=seconds.get, default="none")
     return {
         "ours": mine,
         "fastest_pytorch": theirs,
-        "eager_over_ours": medians["PyTorch, eager"] / medians[mine],
-        "fastest_pytorch_over_ours": medians[theirs] / medians[mine],
+        "eager_over_ours": seconds["PyTorch, eager"] / seconds[mine],
+        "fastest_pytorch_over_ours": seconds[theirs] / seconds[mine],
     }
+
+
+def medians(timings: dict[str, Timing]) -> dict[str, float]:
+    """Median seconds of each candidate; NaN for any that was not measured."""
+    seconds = {name: timing.median_s for name, timing in timings.items()}
+    return collections.defaultdict(lambda: math.nan, seconds)
 
 
 def print_candidates(candidates: dict[str, dict[str, float] | None]) -> None:

@@ -62,4 +62,4 @@ def run(argv: Sequence[str], compare: Compare) -> None:
             print(f"\n{name}, batch {batch_size}, {dtype}")
             about = {"network": name, "batch_size": batch_size, "dtype": dtype}
             results.append(about | compare(name, batch_size, dtype))
-    report.write_json(listed.json, machine, results)
+            report.write_json(listed.json, machine, results)  # each: the next may find no memory

@@ -24,7 +24,7 @@ def makers(
         for name in ("characters", "semantic", "position")
     ]
 
-    def make(layout: str, compiled: bool) -> timing.Run:
+    def make(layout: str, way: str) -> timing.Run:
         network = networks.placed(pair.reference, layout, device)
         images = networks.placed_images(batch["image"], layout, device)
         network.train()
@@ -35,7 +35,8 @@ def makers(
                 output = network(images)
             return total_loss(output, *labels)
 
-        forward = torch.compile(forward, dynamic=False) if compiled else forward
+        if way == networks.COMPILED:
+            forward = torch.compile(forward, dynamic=False)
 
         def run() -> float:
             rmsprop.zero_grad()
@@ -46,7 +47,8 @@ def makers(
 
         return run
 
-    return networks.torch_ways(make, compiled)
+    ways = (networks.EAGER, networks.COMPILED) if compiled else (networks.EAGER,)
+    return networks.torch_ways(make, ways)
 
 
 def total_loss(

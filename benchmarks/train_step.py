@@ -60,9 +60,9 @@ def compare(
     if pair.same:
         losses = [results[name] for name in ("hpa_jax", *theirs) if name in results]
         np.testing.assert_allclose(losses, losses[0], rtol=0.01 if dtype == "float32" else 0.1)
-    timings = timing.measure(runs, rounds, PASSES)
     step, state = make_jax_step(pair, lambda key, fed: fed)
     flops = {"hpa_jax": timing.count_flops(step, state, jax.random.key(0), batch)}
+    timings = timing.measure(runs, rounds, PASSES)
     # The backward pass takes twice the forward's arithmetic: for the inputs and for the weights.
     flops |= dict.fromkeys(theirs, 3 * pair.reference_flops * batch_size)
     figures = {
@@ -74,7 +74,7 @@ def compare(
     report.print_peak(dtype, peak)
     report.print_candidates(figures["candidates"])
     report.print_ratios(figures["ratios"])
-    return figures | _parts_of_a_step({name: t.median_s for name, t in timings.items()})
+    return figures | _parts_of_a_step(report.medians(timings))
 
 
 def _parts_of_a_step(medians: dict[str, float]) -> dict[str, dict[str, float]]:

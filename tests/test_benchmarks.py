@@ -1,6 +1,7 @@
 """Each benchmark runs as its users run it, at a tiny size, and leaves the figures it promises."""
 
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -16,7 +17,7 @@ from tests.data import trees
 torch = pytest.importorskip(
     "torch", reason="benchmarks compare with it: pip install 'hpa_jax[torch]'"
 )
-from benchmarks import data, forward  # noqa: E402
+from benchmarks import data, forward, report, timing  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -89,13 +90,29 @@ def test_the_way_of_photographs_is_timed(tmp_path, monkeypatch):
     assert len(records.Source(tmp_path / "sets/preparing_one_core", "train")) == 8
 
 
+def test_what_the_machine_cannot_run_is_left_out(capsys):
+    def out_of_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory\nand much more")
+
+    makers = {"ours": lambda: lambda: 1, "PyTorch, eager": lambda: out_of_memory}
+    makers["PyTorch, compiled"] = lambda: lambda: 2
+    runs, results = timing.start(makers)
+    assert results == {"ours": 1, "PyTorch, compiled": 2}
+    assert capsys.readouterr().err == "PyTorch, eager: not measured: CUDA out of memory\n"
+    ratios = report.make_ratios(timing.measure(runs, rounds=1, passes=3), ["ours"])
+    assert ratios["fastest_pytorch"] == "PyTorch, compiled" and ratios["ours"] == "ours"
+    assert math.isnan(ratios["eager_over_ours"]) and ratios["fastest_pytorch_over_ours"] > 0
+
+
 def test_candidates_that_read_otherwise_are_not_compared():
     logits = torch.tensor([[[2.0, 0.0, 1.0], [0.0, 3.0, 2.999]]])
     ids = np.array([[0, 1]])
     sure = logits.softmax(-1).amax(-1).numpy()
     eager = {"PyTorch, eager": logits}
     forward.check_equal(eager | {"ours": (ids, sure), "close": (np.array([[0, 2]]), sure)}, 0.01)
-    with pytest.raises(ValueError, match="ours: confidences differ from eager PyTorch's by 0.4"):
+    with pytest.raises(
+        ValueError, match="ours: confidences differ from those of PyTorch, eager by 0.4"
+    ):
         forward.check_equal(eager | {"ours": (np.array([[2, 1]]), sure)}, 0.01)
     with pytest.raises(ValueError, match="ours: confidences differ"):
         forward.check_equal(eager | {"ours": (ids, sure - 0.1)}, 0.01)
