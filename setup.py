@@ -8,7 +8,7 @@ import setuptools
 PACKAGE = pathlib.Path(__file__).with_name("hpa_jax") / "__init__.py"
 VERSION = re.search(r'__version__ = "(.+)"', PACKAGE.read_text(encoding="utf-8"))[1]
 
-TEST = ["hypothesis", "pytest", "pytest-xdist", "ruff", "safetensors", "tabulate"]
+TEST = ["hypothesis", "pytest", "pytest-xdist>=3.7", "ruff", "safetensors", "tabulate"]
 TFDS = [
     "tensorflow-datasets>=4.9.10",
     "importlib_resources",

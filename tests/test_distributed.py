@@ -25,6 +25,7 @@ c = quickstart.get_config()
 c.model.width = 0.125
 c.image_size = (25, 80)
 c.batch_size, c.eval_size = 4, 4
+c.freeze = ("backbone",)  # a step's every mean is sent to and fro, and a process may wait its turn
 c.log_every, c.eval_every, c.optimizer.warmup_steps = 1, 1, 0
 c.optimizer.schedule = "constant"  # so that both runs are the same program, compiled once
 for c.num_steps in (1, 2):  # the second time it resumes
