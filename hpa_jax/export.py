@@ -197,7 +197,8 @@ def export(
         compared = check(reader, run_npz(file), np.stack(images), tolerance=0.05, doubt=0.5)
     elif style == "onnx":
         file = export_onnx(reader, maps)
-        compared = check(reader, run_onnx(file), np.stack(images))
+        with jax.default_matmul_precision("float32"):  # a GPU's own would be less than that
+            compared = check(reader, run_onnx(file), np.stack(images))
     else:
         file = export_stablehlo(reader, maps)
         compared = check(reader, run_stablehlo(file), np.stack(images))
