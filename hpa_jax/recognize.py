@@ -19,6 +19,7 @@ from flax import traverse_util
 
 from hpa_jax import calibration, command, picture, readers
 from hpa_jax.charset import Charset
+from hpa_jax.data.plate import OnBad
 from hpa_jax.models import bisenet, resnet
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.models.layers import scaled
@@ -303,6 +304,18 @@ def list_shipped() -> None:
         )
 
 
+def _photographs(
+    paths: Sequence[str], drawn: pathlib.Path | None, on_bad: OnBad
+) -> list[pathlib.Path]:
+    """The images that are named or lie in folders that are; but not the maps that were drawn."""
+    return [
+        file
+        for path in paths
+        for file in find_images(path, on_bad)
+        if not drawn or str(file) == path or drawn not in file.resolve().parents
+    ]
+
+
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
     if hasattr(signal, "SIGPIPE"):
@@ -330,14 +343,9 @@ def _main(argv: Sequence[str]) -> int:
         failed.append(error)
         print(f"error: {error}", file=sys.stderr)
 
-    drawn = pathlib.Path(_MAPS.value).resolve() if _MAPS.value else None  # not to be read again
-    photographs = [
-        file
-        for path in argv[1:]
-        for file in find_images(path, tell)
-        if not drawn or str(file) == path or drawn not in file.resolve().parents
-    ]
-    options = {"maps": bool(_MAPS.value), "batch_size": _BATCH_SIZE.value}
+    drawn = pathlib.Path(_MAPS.value).resolve() if _MAPS.value else None
+    photographs = _photographs(argv[1:], drawn, tell)
+    options = {"maps": bool(drawn), "batch_size": _BATCH_SIZE.value}
     # A pipe gives what it holds but once, and maps are drawn on what was read.
     sources = [f.read_bytes() if drawn and f.is_fifo() else f for f in photographs]
     results = zip(photographs, sources, read_with_all(recognizers, sources, **options), strict=True)
@@ -346,9 +354,8 @@ def _main(argv: Sequence[str]) -> int:
             tell(reading)
             continue
         _write(file, reading, _FORMAT.value)
-        if _MAPS.value:
-            # Numbered, for files of one name in two folders.
-            try:
+        if drawn:
+            try:  # numbered, for files of one name in two folders
                 row = picture.maps_row(to_pixels(source, recognizers[0].image_size), reading)
                 row.save(drawn / f"{count:05d}_{file.name}.maps.png")
             except (OSError, ValueError) as error:
