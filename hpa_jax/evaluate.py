@@ -74,10 +74,14 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
     if workdir.is_file():
         raise ValueError(f"workdir {workdir}: is a file: hpa_jax.assess reads with a single file")
     reader = load_recognizer(workdir)  # on every process: Orbax makes all wait for each other
-    if jax.process_index() == 0:
-        _evaluate(config, workdir, reader)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("evaluated")
+    if jax.process_count() > 1:  # meets the others, who would not wait long for a first meeting
+        multihost_utils.sync_global_devices("evaluating")
+    try:
+        if jax.process_index() == 0:
+            _evaluate(config, workdir, reader)
+    finally:
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("evaluated")
 
 
 def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: Recognizer) -> None:

@@ -3,6 +3,7 @@
 This file is intentionally kept short: all logic is in libraries that tests and notebooks import.
 """
 
+import pathlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ def main(argv: Sequence[str]) -> int:
     """Runs the mode; returns the exit status: 0; 1 for an error; 130 or 143 when stopped."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    if _DISTRIBUTED.value and jax.config.jax_compilation_cache_dir is None:
+        # One for all: where some processes read a program and others compile it, GPUs' autotuning,
+        # which they share, waits for those that have it.
+        cache = str(pathlib.Path(_WORKDIR.value, ".cache").absolute())
+        jax.config.update("jax_compilation_cache_dir", cache)
     command.set_up()
     # In order, so that the processes that read ahead end too; training has a handler of its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

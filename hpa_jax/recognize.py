@@ -5,6 +5,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import pathlib
 import signal
@@ -116,8 +117,12 @@ class Recognizer:
             for error in (sizes for sizes in decoded if isinstance(sizes, ValueError)):
                 raise error
             pixels = np.stack([sizes[self.image_size] for sizes in decoded])
-            batches.append(all_probabilities(self.model, self.variables, pixels))
+            batches.append(all_probabilities(self.model, self._on_device, pixels))
         return np.concatenate(batches)
+
+    @functools.cached_property
+    def _on_device(self) -> Any:
+        return jax.device_put(self.variables)
 
     def _read_decoded(
         self, decoded: Sequence[Decoded], with_maps: bool

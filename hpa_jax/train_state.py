@@ -1,6 +1,8 @@
 """The state of training, and where a first one comes from: a checkpoint, or other runs' weights."""
 
+import functools
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from hpa_jax import checkpoint, readers, weights
+from hpa_jax import checkpoint, machine, readers, weights
 from hpa_jax.charset import Charset
 from hpa_jax.models.hpa import HPANet
 
@@ -196,7 +198,15 @@ def start_from(
         variables = weights.graft(variables, backbone, "backbone/context_path")
     # From the host: a process cannot put its own device's arrays on those of others.
     variables = jax.device_get(variables)
-    variables = jax.device_put(variables, jax.tree.map(lambda x: x.sharding, state.variables))
+    digest = functools.reduce(
+        lambda sum, x: zlib.crc32(x.tobytes(), sum), jax.tree.leaves(variables), 0
+    )
+    machine.agree(digest >> 1, "config.init: the first process has other weights there")
+    variables = jax.tree.map(
+        lambda x, fresh: jax.make_array_from_callback(x.shape, fresh.sharding, lambda i: x[i]),
+        variables,
+        state.variables,
+    )
     averaged = None if state.averaged is None else jax.tree.map(jnp.copy, variables)
     return state.replace(variables=variables, averaged=averaged)
 

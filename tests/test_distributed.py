@@ -78,6 +78,24 @@ for _ in range(2):
 """
 
 
+REFUSED = """
+import os, sys
+import jax
+address, process, workdir = sys.argv[1:]
+jax.distributed.initialize(address, 2, int(process))
+from configs import reader_tw
+from hpa_jax import evaluate
+os.chdir(workdir)  # where pictures would go
+c = reader_tw.get_config()
+c.data.fonts = ("nowhere.ttf",)
+try:
+    evaluate.evaluate_run(c, "tw_small")
+except Exception as error:
+    print("refused:", error)
+print("ended")
+"""
+
+
 @contextlib.contextmanager
 def two_processes(program, workdir):
     """Runs a program as two processes that know of each other."""
@@ -120,6 +138,13 @@ def test_two_processes_feed_each_plate_once(tmp_path):
     seen = [[line.split()[1:] for line in lines if line.startswith("texts")] for lines in printed]
     assert seen[0] == seen[1] and [len(batch) for batch in seen[0]] == [4, 4], printed
     assert sorted(sum(seen[0], [])) == texts
+
+
+def test_an_error_of_the_process_that_evaluates_ends_both(tmp_path):
+    with two_processes(REFUSED, tmp_path) as processes:
+        printed = [process.communicate(timeout=300)[0] for process in processes]
+    assert all(text.splitlines()[-1] == "ended" for text in printed), printed
+    assert "refused: fonts: 'nowhere.ttf" in printed[0] and "refused" not in printed[1], printed
 
 
 def test_two_processes_train_resume_and_evaluate(tmp_path):
