@@ -31,8 +31,8 @@ def set_up() -> None:
             jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hpa_jax"))
 
 
-def make_folder(flag: str, path: str) -> pathlib.Path:
-    """The folder that a flag names, made if there is none.
+def make_folder(flag: str, path: str) -> None:
+    """Makes the folder that a flag names, if there is none.
 
     Raises:
       OSError: it cannot be made; the flag is named.
@@ -41,4 +41,3 @@ def make_folder(flag: str, path: str) -> pathlib.Path:
         pathlib.Path(path).mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise FileExistsError(f"--{flag}={path}: is a file, must be a folder") from error
-    return pathlib.Path(path)

@@ -33,7 +33,8 @@ def test_a_file_in_a_folders_place_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match=f"--to={tmp_path}/file: is a file, must be a folder"):
         command.make_folder("to", str(tmp_path / "file"))
-    assert command.make_folder("to", str(tmp_path / "a/b")).is_dir()
+    command.make_folder("to", str(tmp_path / "a/b"))
+    assert (tmp_path / "a/b").is_dir()
 
 
 def test_sigterm_ends_what_is_no_training_in_order(monkeypatch):
