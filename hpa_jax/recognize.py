@@ -65,7 +65,13 @@ class Recognizer:
         self.variables = variables
         self.charset = charset
         self.image_size = image_size
+        self._runtime = runtime
         self._forward = make_forward(model, variables, image_size, runtime)
+
+    def __reduce__(self) -> tuple:
+        """For other processes, which make their own forward pass."""
+        variables = jax.device_get(self.variables)
+        return Recognizer, (self.model, variables, self.charset, self.image_size, self._runtime)
 
     def read(self, plates: Images, *, maps: bool = False, batch_size: int = 64) -> list[Reading]:
         """Reads images of one plate each, with up to a fifth of its size around it.

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,10 @@ def test_paths_pictures_and_arrays_read_alike(reader, images, tmp_path):
     for one in kinds:
         assert reader.read(one) == list(reader.read_each(one)) == reader.read([path])
     assert len(reader.probabilities(path)) == 1
+
+
+def test_a_reader_goes_to_other_processes(reader, images):
+    assert pickle.loads(pickle.dumps(reader)).read(images) == reader.read(images)
 
 
 def test_pictures_on_the_accelerator_are_read(reader, images):
