@@ -28,7 +28,6 @@ from hpa_jax.models.hpa import HPANet
 CHARACTERS = 8  # Cp
 SMALL = {"width": 0.25, "image_size": (48, 160), "batch_size": 32}  # the network that is fed
 STEPS = 40
-AHEAD = 4  # batches that the pipeline may have ready
 
 
 def copies(root: str, count: int) -> Callable[[OnBad], Iterator[Plate]]:
@@ -92,7 +91,8 @@ def time_feeding(prepared: pathlib.Path, charset: Charset, workers: int) -> dict
         ("step on fed batches", batches()),
     ):
         waited = 0.0
-        for count in range(-AHEAD, STEPS):  # what lay ready before the first step does not count
+        # What the pipeline's two queues held before the first step does not count.
+        for count in range(-2 * pipeline.AHEAD, STEPS):
             if count == 0:
                 begin, waited = time.perf_counter(), 0.0
             asked = time.perf_counter()

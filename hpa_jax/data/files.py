@@ -166,8 +166,7 @@ def read_table(
             where = f"{path}, line {reader.line_num}"
             if not any(map(str.strip, row)):
                 continue  # an empty line says nothing
-            if len(row) > len(header):
-                row = _filled(row, len(header))
+            row = _filled(row, len(header))
             if len(row) == len(header):
                 yield where, dict(zip(header, map(str.strip, row), strict=True))
             else:

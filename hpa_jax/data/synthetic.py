@@ -71,9 +71,7 @@ def make_renderer(
     def render(key: jax.Array) -> dict[str, jax.Array]:
         scene_key, noise_key = jax.random.split(key)
         draws = Draws(scene_key, 2900, realism)
-        chosen = jnp.searchsorted(
-            jnp.asarray(cumulative), draws.uniform() * cumulative[-1], side="right"
-        )
+        chosen = jnp.searchsorted(cumulative, draws.uniform() * cumulative[-1], side="right")
         layout = jax.tree.map(lambda table: jnp.asarray(table)[chosen], layouts)
         characters = _draw_characters(draws, layout)
 
