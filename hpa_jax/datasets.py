@@ -94,6 +94,7 @@ def inspect_prepared(config: ml_collections.ConfigDict, workdir: str | pathlib.P
         charset,
         config.num_characters,
         image_size=config.image_size,
+        jitter=config.data.jitter,
         augment=lambda batch: jax.device_get(augment_one(key, batch)),
     )
     print(records.read_report(data.prepared))

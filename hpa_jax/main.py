@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         print(stop, file=sys.stderr)
         return 143
     except KeyboardInterrupt:
-        print("stopped: nothing was saved since the last checkpoint", file=sys.stderr)
+        print("stopped; the same command goes on from what is saved", file=sys.stderr)
         return 130
     except (ImportError, OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

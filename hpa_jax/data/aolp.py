@@ -13,9 +13,9 @@ them (as do Zhuang et al. 2018) and nobody has published which. `le582` is a fix
 Second plates of an image (`1_2.txt`) are kept apart as `ac_second` and so on.
 """
 
+import hashlib
 import os
 import pathlib
-import random
 from collections.abc import Iterator
 
 from hpa_jax import charset
@@ -84,7 +84,7 @@ def _part(folder: pathlib.Path, name: str) -> pathlib.Path | None:
 
 def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plate]:
     image_folder = _part(folder, "image")
-    images = {pathlib.PurePath(n).stem: n for n in files.image_names(image_folder)}
+    images = _images(image_folder, on_bad)
     texts = _part(folder, "groundtruth_recognition")
     boxes = _part(folder, "groundtruth_localization")
     if boxes is None:
@@ -122,7 +122,7 @@ def _text(path: pathlib.Path) -> str:
 
 def _vim_lpr(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plate]:
     image_folder, labels = _part(folder, "image"), _part(folder, "char")
-    images = {pathlib.PurePath(n).stem: n for n in files.image_names(image_folder)}
+    images = _images(image_folder, on_bad)
     splits = _splits(subset, list(images))
     for stem, name in images.items():
         try:
@@ -154,8 +154,23 @@ def _splits(subset: str, stems: list[str]) -> dict[str, str]:
     """Returns each image's split; LE is divided into the paper's number and the rest."""
     if subset != "le":
         return dict.fromkeys(stems, subset)
-    chosen = set(random.Random(0).sample(sorted(stems), min(PAPER_LE, len(stems))))
+    # By each name alone, so that a file that is missing changes the place of one other at most.
+    number = {stem: stem.rpartition("_")[2] for stem in stems}  # LE_1 is 1 of the other layout
+    by_hash = sorted(stems, key=lambda stem: hashlib.sha256(number[stem].encode()).digest())
+    chosen = set(by_hash[:PAPER_LE])
     return {stem: "le582" if stem in chosen else "le175" for stem in stems}
+
+
+def _images(folder: pathlib.Path, on_bad: OnBad) -> dict[str, str]:
+    """The names of the images by their stems, which labels go by."""
+    images: dict[str, str] = {}
+    for name in files.image_names(folder):
+        stem = pathlib.PurePath(name).stem
+        if stem in images:
+            on_bad(DataError(folder / name, f"has the label of {images[stem]} too: remove one"))
+        else:
+            images[stem] = name
+    return images
 
 
 def _check_orphans(labels: pathlib.Path, images: dict[str, str], on_bad: OnBad) -> None:

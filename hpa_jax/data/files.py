@@ -52,7 +52,8 @@ def locate(
         if found:
             names = ", ".join(str(folder.relative_to(root)) for folder in found[:5])
             raise DataError(root, f"several folders could be meant: {names}. Name one of them")
-        level = [child for folder in level for child in subfolders(folder)]
+        below = [child for folder in level for child in subfolders(folder)]
+        level = [child for child in below if os.access(child, os.R_OK | os.X_OK)]
     for folder in list(root.parents)[:above]:
         if is_root(folder):
             return folder
@@ -64,8 +65,15 @@ def locate(
 def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the folders in a folder, sorted, without hidden ones."""
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(HIDDEN)]
+        names = [e.name for e in entries if not e.name.startswith(HIDDEN) and _is_folder(e)]
     return [folder / name for name in sorted(names)]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 def image_names(folder: pathlib.Path) -> list[str]:

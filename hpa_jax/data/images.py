@@ -45,7 +45,7 @@ def load(source: pathlib.Path | bytes) -> bytes:
             data = path.read_bytes()
     except IsADirectoryError as error:
         raise DataError(
-            source, "is a folder; hpa_jax.pixels.find_images lists its images"
+            source, "is a folder, no image; hpa_jax.pixels.find_images lists a folder's"
         ) from error
     except OSError as error:
         raise DataError(source, f"cannot be read: {error.strerror or error}") from error
@@ -96,7 +96,7 @@ def _opened(source: pathlib.Path | bytes, name: object = None) -> Iterator[Image
         if width * height > MAX_PIXELS:
             raise DataError(name, f"is {width}×{height}, larger than {MAX_PIXELS} pixels")
         yield image
-    except DataError:
+    except (DataError, MemoryError):  # what the machine lacks is no fault of the file
         raise
     except Image.UnidentifiedImageError as error:
         raise DataError(name, f"is not an image ({', '.join(FORMATS)})") from error

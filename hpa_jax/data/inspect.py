@@ -21,6 +21,7 @@ def inspect(
     num_characters: int,
     *,
     image_size: tuple[int, int] = (50, 160),
+    jitter: float = 0.0,
     augment: Callable[[pipeline.Batch], pipeline.Batch] | None = None,
 ) -> list[pathlib.Path]:
     """Writes contact sheets and the character distribution of each split of a prepared set.
@@ -29,6 +30,7 @@ def inspect(
       directory: of the prepared set.
       out: where the pictures go: SPLIT.png, SPLIT_positions.png and, of all, positions.png.
       charset, num_characters, image_size: the network's.
+      jitter: how far training moves the sides of a crop, as in `pipeline.train_batches`.
       augment: what training does to a batch; its results are shown beside the originals.
 
     Returns:
@@ -45,8 +47,9 @@ def inspect(
     paths = [out / "positions.png"]
     charts.positions(everywhere).savefig(paths[0])
     for split, positions in by_split.items():
-        batch = sample(directory, split, charset, num_characters, image_size)
-        augmented = augment(batch) if augment else batch
+        shape = charset, num_characters, image_size
+        batch, trained = (sample(directory, split, *shape, move) for move in (0.0, jitter))
+        augmented = augment(trained) if augment else trained
         paths += [out / f"{split}.png", out / f"{split}_positions.png"]
         contact_sheet(batch, augmented, charset).save(paths[-2])
         charts.positions(positions).savefig(paths[-1])
@@ -59,10 +62,11 @@ def sample(
     charset: Charset,
     num_characters: int,
     image_size: tuple[int, int],
+    jitter: float = 0.0,
 ) -> pipeline.Batch:
     """Returns SHEET plates, evenly spaced over a split (all of a smaller one), as one batch."""
     source = records.Source(directory, split)
-    load = pipeline.LoadPlate(charset, num_characters, image_size, jitter=0.0)
+    load = pipeline.LoadPlate(charset, num_characters, image_size, jitter)
     chosen = np.unique(np.linspace(0, len(source) - 1, min(SHEET, len(source))).astype(int))
-    rows = [load.random_map(source[int(i)], np.random.default_rng(0)) for i in chosen]
+    rows = [load.random_map(source[int(i)], np.random.default_rng(i)) for i in chosen]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}

@@ -2,10 +2,8 @@
 
 import gc
 import io
-import multiprocessing
 import os
 import signal
-import threading
 import weakref
 from collections.abc import Iterator
 
@@ -17,6 +15,7 @@ from PIL import Image
 from hpa_jax.charset import Charset
 from hpa_jax.data import records
 from hpa_jax.data.plate import Box, DataError
+from hpa_jax.data.workers import end_with_parent
 
 Batch = dict[str, np.ndarray]
 AHEAD = 2  # batches that are ready before they are asked for, in each process
@@ -278,18 +277,11 @@ def _close(held: list[grain.DatasetIterator]) -> None:
     gc.collect()  # of what Grain's threads and errors hold: else its shared memory leaks
 
 
-def _end_with_the_run(worker: int, workers: int) -> None:
+def _end_with_the_run(worker: int, count: int) -> None:
     """Makes a worker end when its iterator is closed or the run is gone, and at no signal before.
 
     Terminals and SLURM signal workers too, while the run wants batches until it has saved.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(
-        target=_end_after, args=(multiprocessing.parent_process(),), daemon=True
-    ).start()
-
-
-def _end_after(run: multiprocessing.process.BaseProcess) -> None:
-    run.join()
-    os._exit(1)  # a killed run leaves no workers behind
+    end_with_parent()

@@ -23,6 +23,7 @@ from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.records import tfds
 from hpa_jax.data.report import Report, Statistics
 from hpa_jax.data.shards import WORK, Shard, notes_path, write_shard
+from hpa_jax.data.workers import end_with_parent
 
 PLATES_A_SHARD = 1024
 
@@ -79,7 +80,7 @@ def prepare(
         return _writable(plate, charset, num_characters, void, on_bad)
 
     # --- First pass: names and labels only, so that a wrong one stops the work at its beginning.
-    totals, without_text = _count(read, usable, bad.append if skip_bad else stop)
+    totals, without_text, whole_images = _count(read, usable, bad.append if skip_bad else stop)
     if not totals:
         found = f"; {len(bad)} bad ones, the first: {bad[0]}" if bad else ""
         raise DataError(name, f"the reader found no plates with a text{found}")
@@ -98,7 +99,8 @@ def prepare(
     if not any(n for shards in lengths.values() for n in shards.values()):
         raise DataError(name, f"none of its photographs can be used; the first: {bad[0]}")
 
-    report = Report(name, expected=dict(expected or {}), without_text=without_text)
+    report = Report(name, dict(expected or {}))
+    report.without_text, report.whole_images = without_text, whole_images
     statistics.fill(report, charset)
     report.bad = sorted(map(str, bad))
     _finish(directory, name, lengths, sizes, report)
@@ -131,15 +133,16 @@ def _count(
     read: Callable[[OnBad], Iterator[Plate]],
     usable: Callable[[Plate, OnBad], bool],
     on_bad: OnBad,
-) -> tuple[collections.Counter[str], int]:
-    """Usable plates by split, and how many have no text."""
-    totals, without_text = collections.Counter(), 0
+) -> tuple[collections.Counter[str], int, int]:
+    """Usable plates by split, how many have no text, and how many usable ones no box."""
+    totals, without_text, whole_images = collections.Counter(), 0, 0
     for plate in read(on_bad):
         if not plate.text:
             without_text += 1
         elif usable(plate, on_bad):
             totals[plate.split] += 1
-    return totals, without_text
+            whole_images += plate.box is None
+    return totals, without_text, whole_images
 
 
 def _ignore(error: DataError) -> None:
@@ -213,7 +216,7 @@ def _run(work: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, dict]]:
         return
     # Spawned, because forking a process that runs JAX may deadlock.
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context)
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=end_with_parent)
     running: dict[concurrent.futures.Future, Shard] = {}
     try:
         for shard in work:
@@ -245,7 +248,8 @@ def _finish(
         if path.name not in keep:
             path.unlink()
             notes_path(path).unlink(missing_ok=True)
-    text = json.dumps(dataclasses.asdict(report), indent=1)
+    # Sorted, for shards are finished in any order, and hosts compare their copies.
+    text = json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True)
     (directory / records.REPORT).write_text(text, encoding="utf-8")
     splits = [
         tfds.core.SplitInfo(

@@ -62,7 +62,8 @@ def serialise(record: Record) -> bytes:
     fields = dataclasses.asdict(record)
     fields["box"] = np.array(record.box, np.float32)
     fields["characters"] = record.characters.astype(np.float32)
-    return _SERIALIZER.serialize_example(FEATURES.encode_example(fields))
+    example = _SERIALIZER.get_tf_example(FEATURES.encode_example(fields))
+    return example.SerializeToString(deterministic=True)
 
 
 def parse(data: bytes) -> Record:
@@ -102,12 +103,10 @@ class Source:
         try:
             # TFDS decodes nothing here: its own source of raw bytes is what we need.
             self._bytes = builder.as_data_source(split).data_source
-            empty = not len(self._bytes)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:  # also where the split is empty
             counts = {name: info.num_examples for name, info in builder.info.splits.items()}
-            raise DataError(directory, f"has no split {split!r}; it has {counts}") from error
-        if empty:
-            raise DataError(directory, f"has nothing in split {split!r}")
+            problem = f"has no split {split!r}, or nothing in it; it has {counts}"
+            raise DataError(directory, problem) from error
 
     def __len__(self) -> int:
         return len(self._bytes)

@@ -26,6 +26,7 @@ class Report:
       shared_texts: number of texts that several splits have: the same car, or the same photograph.
       bad: what was left out, each with its file and why.
       without_text: scenes without a plate, and plates that nobody read.
+      whole_images: plates without a box, which fill their image.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Report:
     shared_texts: int = 0
     bad: list[str] = dataclasses.field(default_factory=list)
     without_text: int = 0
+    whole_images: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {sum(self.counts.values())} plates"]
@@ -56,6 +58,8 @@ class Report:
             lines.append(f"  missed by the detector, wrong in a test: {_by_split(self.missed)}")
         if self.without_text:
             lines.append(f"  without a plate or its text, left out: {self.without_text}")
+        if self.whole_images:
+            lines.append(f"  without a box, the whole image is the plate: {self.whole_images}")
         if self.unseen:
             lines.append(f"  characters never seen: {self.unseen}")
         lines.append(f"  texts that several splits share: {self.shared_texts}")

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import pathlib
 
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -51,10 +52,11 @@ def write_shard(shard: Shard) -> dict:
         notes = json.loads(noted.read_text(encoding="utf-8"))
         same = notes["fingerprint"] == fingerprint
         whole = notes["bytes"] == shard.path.stat().st_size
-        if same and whole and not (shard.strict and notes["bad"]):
+        if same and whole and not notes["bad"]:  # what was bad may be readable by now
             return notes
     plates, bad = [], []
-    partial = shard.path.with_name(f"{shard.path.name}.partial")
+    # Of this process: one of a run that was killed may still be at its own.
+    partial = shard.path.with_name(f"{shard.path.name}.{os.getpid()}.partial")
     writer = ArrayRecordWriter(str(partial), "group_size:1")  # 1: any record by itself
     try:
         for plate in shard.plates:

@@ -1,6 +1,7 @@
 """AOLP: its layouts, its protocol, and broken files."""
 
 import collections
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -123,4 +124,41 @@ def test_aolp_is_found_above_a_doubled_folder(tmp_path):
 def test_aolp_choice_of_582_is_that_of_every_machine(tmp_path):
     trees.aolp_subset(tmp_path / "Subset_LE", 757)
     chosen = [int(p.name[3:]) for p in aolp.read(tmp_path) if p.split == "le582"]
-    assert sum(chosen) == 222717
+    assert sum(chosen) == 218609
+
+
+def test_one_missing_image_changes_one_of_the_582(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_LE", 757)
+    chosen = []
+    for _ in range(2):
+        chosen.append({p.name for p in aolp.read(tmp_path) if p.split == "le582"})
+        for file in ("Image/400.jpg", "groundtruth_recognition/400.txt"):
+            (tmp_path / "Subset_LE" / file).unlink(missing_ok=True)
+    assert len(chosen[0]) == len(chosen[1]) == 582
+    assert len(chosen[0] - chosen[1]) <= 1
+
+
+def test_two_images_of_one_label_are_told(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_AC", 3)
+    trees.write(tmp_path / "Subset_AC/Image/2.png", b"2")
+    bad = []
+    assert len(list(aolp.read(tmp_path, bad.append))) == 3 + 1  # a second plate of the first
+    assert [str(error).rpartition("/")[2] for error in bad] == [
+        "2.png: has the label of 2.jpg too: remove one"
+    ]
+
+
+def test_what_lies_beside_it_and_cannot_be_entered_is_passed_over(tmp_path, monkeypatch):
+    trees.aolp_subset(tmp_path / "AOLP_data/aolp/Subset_AC", 2)
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    scandir = os.scandir
+
+    def scan(path):
+        if "lost" in str(path):
+            raise PermissionError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    monkeypatch.setattr(os, "access", lambda path, mode: "lost" not in str(path))
+    assert len(list(aolp.read(tmp_path))) == 3

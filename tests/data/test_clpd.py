@@ -3,6 +3,7 @@
 import pytest
 
 from hpa_jax.data import clpd
+from hpa_jax.data.plate import DataError
 from tests.data import trees
 from tests.data.trees import counts, published
 
@@ -19,3 +20,18 @@ def test_clpd_in_its_encodings(tmp_path, encoding):
     assert plates[0].image.exists()
     trees.write(tmp_path / "CLPD/._CLPD.csv", b"\0")  # as macOS makes them
     assert list(clpd.read(tmp_path)) == plates
+
+
+def test_points_in_another_order_keep_their_box(tmp_path):
+    trees.clpd(tmp_path, ["皖A12345"], "utf-8")
+    table = tmp_path / "CLPD.csv"
+    header, row = table.read_text().splitlines()
+    path, *points, label = row.split(",")
+    # left-top, left-bottom, right-bottom, right-top of a tilted plate
+    turned = [path, *["10", "20", "5", "38", "61", "40", "66", "22"], label]
+    table.write_text("\n".join([header, ",".join(turned)]))
+    (plate,) = clpd.read(tmp_path)
+    assert (plate.box, plate.corners) == ((5, 20, 66, 40), None)
+    table.write_text("\n".join([header, ",".join([path, *["7"] * 8, label])]))
+    with pytest.raises(DataError, match="line 2: the box 7, 7, 7, 7 has no area"):
+        list(clpd.read(tmp_path))

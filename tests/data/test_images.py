@@ -136,7 +136,7 @@ def test_what_is_no_image_is_called_so(tmp_path, content):
 def test_missing_and_empty_files_and_folders(tmp_path):
     with pytest.raises(DataError, match="none.jpg: cannot be read"):
         images.decode(tmp_path / "none.jpg")
-    with pytest.raises(DataError, match="is a folder; .*find_images"):
+    with pytest.raises(DataError, match="is a folder, no image; .*find_images"):
         images.decode(tmp_path)
     (tmp_path / "zero.jpg").touch()
     with pytest.raises(DataError, match="zero.jpg: is empty"):

@@ -221,7 +221,9 @@ def test_text_that_no_network_can_write_counts_and_is_never_right(prepared):
 def test_wrong_sets_and_splits_are_explained(prepared, tmp_path):
     with pytest.raises(DataError, match="--mode=prepare"):
         pipeline.eval_batches(tmp_path, "train", TAIWAN, CP, 8)
-    with pytest.raises(DataError, match="no split 'tset'; it has .*'test': 3.*'train': 23"):
+    with pytest.raises(
+        DataError, match="no split 'tset', or nothing in it; it has .*'test': 3.*'train': 23"
+    ):
         pipeline.eval_batches(prepared, "tset", TAIWAN, CP, 8)
     with pytest.raises(ValueError, match="batch_size=9 must divide by 2"):
         pipeline.eval_batches(prepared, "test", TAIWAN, CP, 9, process_count=2)

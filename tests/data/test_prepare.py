@@ -4,9 +4,11 @@ import dataclasses
 import functools
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -153,10 +155,14 @@ def test_stopped_run_goes_on_where_it_was(tmp_path):
     remade = last.stat().st_mtime_ns
     run()
     assert last.stat().st_mtime_ns == remade
-    bad_image.write_bytes(trees.jpeg(4, width=100))  # a changed photograph is cut anew
-    run()
-    assert last.stat().st_mtime_ns != remade
-    assert first.stat().st_mtime_ns == before
+    for changed in (trees.jpeg(4, width=100), trees.jpeg(4, width=100)):  # cut anew, of any size
+        bad_image.write_bytes(changed)
+        os.utime(bad_image, ns=(remade, remade + len(changed)))
+        remade += 1
+        made = last.stat().st_mtime_ns
+        run()
+        assert last.stat().st_mtime_ns != made
+        assert first.stat().st_mtime_ns == before
 
 
 def test_report_of_a_messy_set(tmp_path):
@@ -255,8 +261,89 @@ def test_shards_that_left_plates_out_are_not_taken_by_a_strict_run(tmp_path):
         )
 
     assert run(skip_bad=True).counts["ac"] == 3
+    assert "whole image is the plate" not in str(run(skip_bad=True))
     with pytest.raises(DataError, match="3.jpg: is not an image"):
         run(skip_bad=False)
+
+
+def test_what_could_not_be_read_is_tried_again(tmp_path, monkeypatch):
+    photo = tmp_path / "p.jpg"
+    photo.write_bytes(trees.jpeg())
+    plates = [plate("a"), Plate(photo, "p", "train", "AB12")]
+    fails = {photo: OSError("disk")}
+
+    def read_bytes(path, read=pathlib.Path.read_bytes):
+        if path in fails:
+            raise fails[path]
+        return read(path)
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", read_bytes)
+    run = functools.partial(prepare.prepare, "set", reader(plates), tmp_path / "set", workers=1)
+    assert run(skip_bad=True).bad == [f"{photo}: cannot be read: disk"]
+    fails.clear()
+    report = run(skip_bad=True)
+    assert (report.counts, report.bad, report.whole_images) == ({"train": 2}, [], 1)
+    assert "the whole image is the plate: 1" in str(report)
+
+
+def test_a_lack_of_memory_is_no_damage(tmp_path, monkeypatch):
+    def load(image):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "load", load)
+    with pytest.raises(MemoryError):
+        prepare.prepare("set", reader([plate()]), tmp_path, workers=1, skip_bad=True)
+
+
+def test_the_same_photographs_make_the_same_files(tmp_path):
+    read = reader([plate(f"p{i}", text=f"AB{i:02}") for i in range(12)])
+    for run in "ab":
+        prepare.prepare("set", read, tmp_path / run, workers=1, plates_a_shard=4)
+    files = [
+        {p.name: p.read_bytes() for p in (tmp_path / run).iterdir() if p.is_file()} for run in "ab"
+    ]
+    assert len(files[0]) > 4 and files[0] == files[1]
+
+
+def test_a_killed_run_leaves_no_workers(tmp_path):
+    """Nor does what it left half written disturb the next one."""
+    trees.aolp_subset(tmp_path / "data/Subset_AC", 60, trees.jpeg(width=2000))
+    code = (
+        "import functools, pathlib, sys\n"
+        "from hpa_jax.data import aolp, prepare\n"
+        "if __name__ == '__main__':\n"
+        "    root, out = map(pathlib.Path, sys.argv[1:])\n"
+        "    read = lambda on_bad: aolp.read(root, on_bad)\n"
+        "    prepare.prepare('aolp', read, out, workers=2, plates_a_shard=30)\n"
+    )
+    (tmp_path / "run.py").write_text(code)
+    command = [sys.executable, tmp_path / "run.py", tmp_path / "data", tmp_path / "set"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "set").glob("*.partial")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        workers = children(run.pid)
+        run.kill()
+    assert workers
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert len(read_back(tmp_path / "set", "ac")) == 60
+    assert not list((tmp_path / "set").glob("*.partial"))
+
+
+def children(pid):
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return [int(p) for t in tasks for p in (t / "children").read_text().split()]
+
+
+def alive(pid):
+    """Whether a process runs; one that ended, and that nobody has asked about, does not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_only_what_is_trained_on_must_be_writable(tmp_path):
