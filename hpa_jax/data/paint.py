@@ -71,7 +71,8 @@ def plate(
     layers += [_border(layout, edge, pixel, ink_colour)]
     places, colours, stuck = _stick(draws, layout, x, y, ink_colour)
     layers += [(stuck[0], colours[0]), (stuck[1], colours[1])]
-    layers += [(ink * _wear(draws, ink), ink_colour), _frame(draws, edge, pixel)]
+    layers += [(ink * _wear(draws, ink), ink_colour), _gloss(draws, ink)]
+    layers += [_frame(draws, edge, pixel)]
     layers += _bolts(draws, layout, x, y, pixel)
     layers += [_dirt(draws, ink.shape)]
     rim = draws.spread(0.5) * jnp.exp(-jnp.square((edge + 0.025) / 0.015))
@@ -182,6 +183,16 @@ def _wear(draws: Draws, ink: jax.Array) -> jax.Array:
     patches = effects.smooth_noise(draws, (6, 24), ink.shape) + draws.uniform(-0.6, 0.4)
     peeled = draws.chance(0.15) * draws.uniform(0.1, 0.6) * jax.nn.sigmoid(8 * patches)
     return left * (1 - peeled)
+
+
+def _gloss(draws: Draws, ink: jax.Array) -> Layer:
+    """The sky, mirrored by some of the raised characters: ink that looks as bright as the plate."""
+    coarse = effects.smooth_noise(draws, (3, 6), ink.shape)
+    fine = effects.smooth_noise(draws, (5, 20), ink.shape)
+    field = coarse + draws.uniform(0, 0.8) * fine - draws.uniform(-0.2, 0.6)
+    share = jax.nn.sigmoid(draws.uniform(6, 40) * field)
+    bright = draws.uniform(0.5, 1) * jnp.array([0.97, 1.0, 1.03])
+    return draws.chance(0.12) * draws.uniform(0.3, 0.8) * ink * share, bright
 
 
 def _frame(draws: Draws, edge: jax.Array, pixel: jax.Array) -> Layer:

@@ -272,45 +272,53 @@ _BLOSSOMS = Decal((62, 128, 258, 140), 3, ink=(176, 190, 206), probability=0.5)
 _DEALER = Decal((70, 130, 250, 146), 14, ink=(60, 70, 110), probability=0.25)
 
 
-def _region(left: float, top: float, right: float, bottom: float, signs: int) -> Decal:
+def _region(box: Box, probability: float = 0.25) -> Decal:
     """The small line above the number: a province, a city, a class of vehicle."""
-    return Decal((left, top, right, bottom), signs, probability=0.25)
+    return Decal(box, 3, probability=probability)
 
+
+_TAIWAN_OLD = PlateStyle(
+    name="taiwan_old",
+    size=(320, 150),
+    patterns={"AA-9999": 4, "A9-9999": 2, "9A-9999": 2, "XX-9999": 0.5},
+    rows=(Row(91, (42.5, 77), 4, 18, "gothic_old"),),
+    palettes=_TAIWAN_PALETTES,
+    alphabets=_TAIWAN,
+    stickers=0.22,
+    bolts=(82, 20, 14),
+    decals=(_region((105, 14, 215, 38), 0.7), _DEALER),
+)
 
 _MOTORCYCLE = PlateStyle(
     name="taiwan_motorcycle",
     size=(300, 150),
     patterns={"999-AAA": 6, "AAA-999": 3, "A9A-999": 1, "AA9-999": 0.6, "A99-999": 0.6}
     | {"9AA-999": 0.4, "999-AA9": 0.4, "XXX-999": 0.5, "999-XXX": 0.5, "999-AA": 0.2},
-    rows=(Row(84, (40, 75), 3.5, 16, "gothic_old"),),
+    rows=(Row(91, (40, 70), 3.5, 15, "gothic_old"),),
     palettes=_TAIWAN_PALETTES,
     alphabets=_TAIWAN,
     stickers=0.22,
     bolts=(68, 22, 14),
     decals=(
-        _region(95, 12, 205, 36, 3),
+        _region((95, 12, 205, 36)),
         Decal((50, 126, 250, 142), 14, ink=(60, 70, 110), probability=0.25),
     ),
 )
 
 STYLES = {
-    "taiwan_old": PlateStyle(
-        name="taiwan_old",
-        size=(320, 150),
-        patterns={"9999-AA": 3, "AA-9999": 4, "A9-9999": 2, "9A-9999": 2, "9999-A9": 1.5}
-        | {"9999-9A": 1, "XX-9999": 0.5, "9999-XX": 0.5},
-        rows=(Row(84, (42.5, 86), 4, 20, "gothic_old"),),
-        palettes=_TAIWAN_PALETTES,
-        alphabets=_TAIWAN,
-        stickers=0.22,
-        bolts=(82, 20, 14),
-        decals=(_region(115, 14, 205, 36, 3), _DEALER),
+    "taiwan_old": _TAIWAN_OLD,
+    "taiwan_old_digits_first": dataclasses.replace(  # later ones: larger, no region line above
+        _TAIWAN_OLD,
+        name="taiwan_old_digits_first",
+        patterns={"9999-AA": 6, "9999-A9": 1, "9999-9A": 0.5, "9999-XX": 0.5},
+        rows=(Row(76, (44, 95), 4.5, 11, "gothic_old"),),
+        decals=(),
     ),
     "taiwan_new": PlateStyle(
         name="taiwan_new",
         size=(380, 160),
         patterns={"AAA-9999": 1, "AAA-999": 0.1},
-        rows=(Row(91, (45.5, 91), 3.5, 16, "gothic_flat"),),
+        rows=(Row(87, (45, 91), 3, 17, "gothic_flat"),),
         palettes=_TAIWAN_PALETTES,
         alphabets=_TAIWAN_NEW,
         stickers=0.22,
@@ -321,16 +329,23 @@ STYLES = {
         name="taiwan_scooter",
         size=(300, 150),
         patterns={"MAA-9999": 3, "AAA-9999": 2, "EAA-9999": 0.6},
-        rows=(Row(82, (35, 74), 2.5, 15, "gothic_flat"),),
+        rows=(Row(82, (35, 68), 2.5, 16.5, "gothic_flat"),),
         palettes=_TAIWAN_PALETTES,
         alphabets=_TAIWAN_NEW,
         stickers=0.22,
         bolts=(68, 22, 14),
         decals=(
             Decal((50, 122, 250, 134), 3, ink=(176, 190, 206), probability=0.5),
-            _region(105, 12, 195, 33, 3),
+            _region((105, 12, 195, 33)),
             Decal((50, 124, 250, 140), 14, ink=(60, 70, 110), probability=0.25),
         ),
+    ),
+    "taiwan_old_five": dataclasses.replace(  # lorries and the like
+        _TAIWAN_OLD,
+        name="taiwan_old_five",
+        patterns={"AA-999": 3, "999-AA": 3, "999-A9": 1, "A9-999": 1, "9A-999": 0.5, "999-9A": 0.5},
+        rows=(Row(80, (47, 88), 6, 22, "gothic_old"),),
+        palettes=(Palette(GREEN, WHITE, 3), Palette(WHITE, BLACK, 2), Palette(RED, WHITE, 1)),
     ),
     "taiwan_motorcycle": _MOTORCYCLE,
     "taiwan_motorcycle_i": dataclasses.replace(  # their first series: I among the letters
@@ -395,7 +410,7 @@ STYLES = {
         name="china_yellow_two_row",
         size=(440, 220),
         patterns={f"P·C/{serial}": 1 for serial in _SERIALS} | {"P·C/99999": 6, "P·A/XXXXX": 0.4},
-        rows=(Row(52, (80, 60), 22, 20, "220_up"), Row(152, (65, 110), 15, 20, "220_down")),
+        rows=(Row(45, (80, 60), 22, 16, "220_up"), Row(145, (65, 110), 15, 20, "220_down")),
         palettes=(Palette(YELLOW, BLACK),),
         alphabets=_CHINA,
         linked="PC",

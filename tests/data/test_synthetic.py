@@ -54,13 +54,21 @@ def matches(style, text: str) -> bool:
         ("china_blue", "PC·99999", (15.5, 72.5, 151.5, 208.5, 265.5, 322.5, 379.5)),
         ("china_yellow", "PC·99999", (15.5, 72.5, 151.5, 208.5, 265.5, 322.5, 379.5)),
         ("china_green", "PC E99999", (16.5, 68.5, 160.5, 212.5, 264.5, 316.5, 368.5, 420.5)),
+        ("china_yellow_two_row", "P·C/99999", (110, 250, 27.5, 107.5, 187.5, 267.5, 347.5)),
     ],
 )
 def test_characters_stand_where_the_standard_has_them(name, pattern, edges):
     """GA 36: on Chinese plates 34 mm between the second and the third, on green ones 49."""
     placed = STYLES[name].place(pattern)
     assert tuple(box[0] for box in placed.boxes) == edges
-    assert placed.boxes[-1][2] == STYLES[name].size[0] - edges[0]
+    margin = min(edges)
+    assert placed.boxes[-1][2] == STYLES[name].size[0] - margin
+
+
+def test_rows_stand_where_the_standard_has_them():
+    """GA 36: two rows from 15 to 75 and from 90 to 200 mm of 220."""
+    rows = {box[1::2] for box in STYLES["china_yellow_two_row"].place("P·C/99999").boxes}
+    assert rows == {(15, 75), (90, 200)}
 
 
 def test_batch_layout(real):
@@ -284,7 +292,7 @@ def test_options_below_nothing_are_refused(name):
         ({"patterns": {"AAA-99?": 1}}, r"'\?' in 'AAA-99\?' is none of 'A', '9'"),
         ({"patterns": {"AAA/999": 1}}, "'AAA/999' has 2 rows, but the style has 1"),
         ({"patterns": {"AAAA-99999": 1}}, "'AAAA-99999' is .* wide .* the plate's 380×160"),
-        ({"size": (380, 90)}, "from 45.5 to 136.5 high, beyond the plate's 380×90"),
+        ({"size": (380, 90)}, "from 41.5 to 132.5 high, beyond the plate's 380×90"),
         ({"patterns": ("AAA-999",)}, "patterns must be a dict"),
         ({"rows": STYLES["greece"].rows[0]}, r"rows must be a tuple of Row, as \(Row\(…\),\)"),
         ({"palettes": ()}, "palettes: at least one"),
