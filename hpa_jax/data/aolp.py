@@ -155,10 +155,12 @@ def _splits(subset: str, stems: list[str]) -> dict[str, str]:
     if subset != "le":
         return dict.fromkeys(stems, subset)
     # By each name alone, so that a file that is missing changes the place of one other at most.
-    number = {stem: stem.rpartition("_")[2] for stem in stems}  # LE_1 is 1 of the other layout
-    by_hash = sorted(stems, key=lambda stem: hashlib.sha256(number[stem].encode()).digest())
-    chosen = set(by_hash[:PAPER_LE])
+    chosen = set(sorted(stems, key=_hash)[:PAPER_LE])
     return {stem: "le582" if stem in chosen else "le175" for stem in stems}
+
+
+def _hash(stem: str) -> bytes:
+    return hashlib.sha256(stem.rpartition("_")[2].encode()).digest()  # LE_1 is the other layout's 1
 
 
 def _images(folder: pathlib.Path, on_bad: OnBad) -> dict[str, str]:

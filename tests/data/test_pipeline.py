@@ -18,7 +18,7 @@ from hpa_jax.charset import CHINA, TAIWAN
 from hpa_jax.data import images, pipeline, prepare
 from hpa_jax.data.plate import DataError
 from tests.data import trees
-from tests.data.test_prepare import FIRST, LAST, plate, reader
+from tests.data.test_prepare import FIRST, LAST, ended, plate, reader
 
 COUNT, CP = 23, 6
 SHARED_MEMORY = pathlib.Path("/dev/shm")
@@ -136,18 +136,7 @@ def test_a_killed_run_leaves_no_workers_behind(prepared, tmp_path):
     printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
     workers = [int(pid) for pid in printed.split()]
     assert len(workers) == 2
-    for _ in range(100):
-        workers = [pid for pid in workers if _runs(pid)]
-        time.sleep(0.1 if workers else 0)
-    assert not workers
-
-
-def _runs(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    assert ended(workers)
 
 
 def test_an_epoch_has_every_plate_once_and_the_next_another_order(prepared):

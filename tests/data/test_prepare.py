@@ -305,45 +305,56 @@ def test_the_same_photographs_make_the_same_files(tmp_path):
     assert len(files[0]) > 4 and files[0] == files[1]
 
 
+KILLED = """
+import multiprocessing, os, pathlib, signal, sys, time
+from hpa_jax.data import aolp, prepare
+
+passes = []
+
+def read(on_bad):
+    yield from aolp.read(sys.argv[1], on_bad)
+    passes.append(1)
+    if len(passes) == 2 and sys.argv[3:]:  # of photographs, which workers cut by now
+        while not list(pathlib.Path(sys.argv[2]).glob("*.partial")):
+            time.sleep(0.05)
+        print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    prepare.prepare("aolp", read, sys.argv[2], workers=2, plates_a_shard=60)
+"""
+
+
 def test_a_killed_run_leaves_no_workers(tmp_path):
     """Nor does what it left half written disturb the next one."""
-    trees.aolp_subset(tmp_path / "data/Subset_AC", 60, trees.jpeg(width=2000))
-    code = (
-        "import functools, pathlib, sys\n"
-        "from hpa_jax.data import aolp, prepare\n"
-        "if __name__ == '__main__':\n"
-        "    root, out = map(pathlib.Path, sys.argv[1:])\n"
-        "    read = lambda on_bad: aolp.read(root, on_bad)\n"
-        "    prepare.prepare('aolp', read, out, workers=2, plates_a_shard=30)\n"
-    )
-    (tmp_path / "run.py").write_text(code)
-    command = [sys.executable, tmp_path / "run.py", tmp_path / "data", tmp_path / "set"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
-        deadline = time.monotonic() + 60
-        while not list((tmp_path / "set").glob("*.partial")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        workers = children(run.pid)
-        run.kill()
+    trees.aolp_subset(tmp_path / "data/Subset_AC", 61, trees.jpeg(width=2000))
+    (tmp_path / "killed.py").write_text(KILLED)
+    command = [sys.executable, tmp_path / "killed.py", tmp_path / "data", tmp_path / "set"]
+    # What still runs would hold the pipe open.
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "timeout": 60}
+    printed = subprocess.run([*command, "kill"], check=False, **options).stdout
+    workers = [int(pid) for pid in printed.split()]
     assert workers
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, workers))
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    assert len(read_back(tmp_path / "set", "ac")) == 60
+    assert ended(workers)
+    subprocess.run(command, check=True, **options)
+    assert len(read_back(tmp_path / "set", "ac")) == 61
     assert not list((tmp_path / "set").glob("*.partial"))
 
 
-def children(pid):
-    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-    return [int(p) for t in tasks for p in (t / "children").read_text().split()]
+def ended(workers):
+    """Whether processes end, which are given ten seconds."""
+    for _ in range(100):
+        workers = [pid for pid in workers if _runs(pid)]
+        time.sleep(0.1 if workers else 0)
+    return not workers
 
 
-def alive(pid):
-    """Whether a process runs; one that ended, and that nobody has asked about, does not."""
+def _runs(pid):
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
+    return True
 
 
 def test_only_what_is_trained_on_must_be_writable(tmp_path):
