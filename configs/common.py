@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.data = ml_collections.ConfigDict()
     # Names in hpa_jax.data.styles.STYLES.
-    c.data.styles = ("taiwan_old", "taiwan_old_digits_first", "taiwan_new")
+    c.data.styles = ("taiwan_old", "taiwan_new")
     c.data.weights = ()  # how often each style is drawn; empty: equally often
     c.data.fonts = ()  # font files or glyph folders; empty: the fonts that come installed
     c.data.realism = 1.0  # strength of tilt, dirt, light, blur and noise; 0 gives clean plates

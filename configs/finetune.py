@@ -15,7 +15,7 @@ from configs import common
 COUNTRIES = {  # charset, most characters on a plate, plate styles
     "greece": ("greece", 7, ("greece",)),
     "china": ("china", 8, ("china_blue", "china_yellow", "china_yellow_two_row", "china_green")),
-    "taiwan": ("taiwan", 7, ("taiwan_old", "taiwan_old_digits_first", "taiwan_new")),
+    "taiwan": ("taiwan", 7, ("taiwan_old", "taiwan_new")),
 }
 
 

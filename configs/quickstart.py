@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     c = common.get_config()
     c.model.width = 0.25
     c.data.realism = 0.3  # real streets are harder: configs/synthetic.py
-    c.data.styles = ("taiwan_old", "taiwan_old_digits_first")
+    c.data.styles = ("taiwan_old",)
     c.data.fonts = ("gothic", "pillow")
     c.num_characters = 6
     c.model.void = False

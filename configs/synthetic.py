@@ -16,8 +16,7 @@ from configs import common
 def get_config(backbone: str = "resnet18") -> ml_collections.ConfigDict:
     c = common.get_config()
     c.model.backbone = backbone or "resnet18"
-    c.data.styles = ("taiwan_old", "taiwan_old_digits_first", "taiwan_new")
-    c.data.styles += ("taiwan_scooter", "taiwan_motorcycle")
+    c.data.styles = ("taiwan_old", "taiwan_new", "taiwan_scooter", "taiwan_motorcycle")
     c.optimizer.learning_rate = 5e-4
     c.optimizer.warmup_steps = 500
     c.num_steps = 20_000

@@ -200,8 +200,7 @@ class PlateStyle:
                 placed.boxes.append((x, top, x + wide, bottom))
                 placed.rows.append(row)
             elif symbol != " ":
-                half = 0.055 * height
-                flat = half if symbol == "·" else 0.8 * half
+                half, flat = (5, 5) if symbol == "·" else (0.055 * height, 0.044 * height)
                 centre = x + wide / 2
                 placed.separators.append((centre - half, row.y - flat, centre + half, row.y + flat))
             x += wide + row.gap
@@ -280,21 +279,22 @@ def _region(box: Box, probability: float = 0.25) -> Decal:
 _TAIWAN_OLD = PlateStyle(
     name="taiwan_old",
     size=(320, 150),
-    patterns={"AA-9999": 4, "A9-9999": 2, "9A-9999": 2, "XX-9999": 0.5},
-    rows=(Row(91, (42.5, 77), 4, 18, "gothic_old"),),
+    patterns={"9999·AA": 3, "AA·9999": 4, "A9·9999": 3, "9A·9999": 2, "9999·A9": 1.5}
+    | {"9999·9A": 1, "XX·9999": 0.5, "9999·XX": 0.5},
+    rows=(Row(81.5, (44.5, 89.5), 5.6, 9.4, "gothic_old"),),
     palettes=_TAIWAN_PALETTES,
     alphabets=_TAIWAN,
     stickers=0.22,
     bolts=(82, 20, 14),
-    decals=(_region((105, 14, 215, 38), 0.7), _DEALER),
+    decals=(_region((105, 10, 215, 32), 0.6), _DEALER),
 )
 
 _MOTORCYCLE = PlateStyle(
     name="taiwan_motorcycle",
     size=(300, 150),
-    patterns={"999-AAA": 6, "AAA-999": 3, "A9A-999": 1, "AA9-999": 0.6, "A99-999": 0.6}
-    | {"9AA-999": 0.4, "999-AA9": 0.4, "XXX-999": 0.5, "999-XXX": 0.5, "999-AA": 0.2},
-    rows=(Row(91, (40, 70), 3.5, 15, "gothic_old"),),
+    patterns={"999·AAA": 6, "AAA·999": 3, "A9A·999": 1, "AA9·999": 0.6, "A99·999": 0.6}
+    | {"9AA·999": 0.4, "999·AA9": 0.4, "XXX·999": 0.5, "999·XXX": 0.5, "999·AA": 0.2},
+    rows=(Row(88.5, (38.5, 70), 5.7, 12.7, "gothic_old"),),
     palettes=_TAIWAN_PALETTES,
     alphabets=_TAIWAN,
     stickers=0.22,
@@ -307,18 +307,11 @@ _MOTORCYCLE = PlateStyle(
 
 STYLES = {
     "taiwan_old": _TAIWAN_OLD,
-    "taiwan_old_digits_first": dataclasses.replace(  # later ones: larger, no region line above
-        _TAIWAN_OLD,
-        name="taiwan_old_digits_first",
-        patterns={"9999-AA": 6, "9999-A9": 1, "9999-9A": 0.5, "9999-XX": 0.5},
-        rows=(Row(76, (44, 95), 4.5, 11, "gothic_old"),),
-        decals=(),
-    ),
     "taiwan_new": PlateStyle(
         name="taiwan_new",
         size=(380, 160),
-        patterns={"AAA-9999": 1, "AAA-999": 0.1},
-        rows=(Row(87, (45, 91), 3, 17, "gothic_flat"),),
+        patterns={"AAA·9999": 1, "AAA·999": 0.1},
+        rows=(Row(86, (44.5, 87.5), 5.3, 10, "gothic_flat"),),
         palettes=_TAIWAN_PALETTES,
         alphabets=_TAIWAN_NEW,
         stickers=0.22,
@@ -328,8 +321,8 @@ STYLES = {
     "taiwan_scooter": PlateStyle(
         name="taiwan_scooter",
         size=(300, 150),
-        patterns={"MAA-9999": 3, "AAA-9999": 2, "EAA-9999": 0.6},
-        rows=(Row(82, (35, 68), 2.5, 16.5, "gothic_flat"),),
+        patterns={"MAA·9999": 3, "AAA·9999": 2, "EAA·9999": 0.6},
+        rows=(Row(77.6, (32.8, 69.5), 5.2, 8.5, "gothic_flat"),),
         palettes=_TAIWAN_PALETTES,
         alphabets=_TAIWAN_NEW,
         stickers=0.22,
@@ -343,7 +336,7 @@ STYLES = {
     "taiwan_old_five": dataclasses.replace(  # lorries and the like
         _TAIWAN_OLD,
         name="taiwan_old_five",
-        patterns={"AA-999": 3, "999-AA": 3, "999-A9": 1, "A9-999": 1, "9A-999": 0.5, "999-9A": 0.5},
+        patterns={"AA·999": 3, "999·AA": 3, "999·A9": 1, "A9·999": 1, "9A·999": 0.5, "999·9A": 0.5},
         rows=(Row(80, (47, 88), 6, 22, "gothic_old"),),
         palettes=(Palette(GREEN, WHITE, 3), Palette(WHITE, BLACK, 2), Palette(RED, WHITE, 1)),
     ),
@@ -351,7 +344,7 @@ STYLES = {
     "taiwan_motorcycle_i": dataclasses.replace(  # their first series: I among the letters
         _MOTORCYCLE,
         name="taiwan_motorcycle_i",
-        patterns={"AAA-999": 1},
+        patterns={"AAA·999": 1},
         alphabets={"A": LETTERS + 6 * "I", "9": DIGITS},  # rare on the road, and to be learned
     ),
     "taiwan_two_row": PlateStyle(

@@ -222,7 +222,7 @@ def test_weights_choose_the_styles():
 @pytest.mark.parametrize(
     ("styles", "charset", "num_characters", "options", "message"),
     [
-        (["taiwan_new"], TAIWAN, 6, {}, "'taiwan_new'.*'AAA-9999' has 7.*num_characters is 6"),
+        (["taiwan_new"], TAIWAN, 6, {}, "'taiwan_new'.*'AAA·9999' has 7.*num_characters is 6"),
         (["greece"], TAIWAN, 7, {}, "'greece'.*'IO' are not in the charset"),
         ([], TAIWAN, 7, {}, "at least one"),
         (["greece"], GREECE, 7, {"weights": [1, 2]}, "weights: 1 numbers"),
@@ -264,7 +264,7 @@ def test_loose_crops_and_tilted_plates_show_smaller_characters(little, much):
 
 def test_a_row_may_stand_beside_the_middle():
     """As on European plates, beside the blue band."""
-    style = STYLES["taiwan_old"]
+    style = STYLES["taiwan_new"]
     (row,) = style.rows
     moved = dataclasses.replace(style, rows=(dataclasses.replace(row, x=style.size[0] / 2 + 7),))
     for pattern in style.patterns:
@@ -292,7 +292,7 @@ def test_options_below_nothing_are_refused(name):
         ({"patterns": {"AAA-99?": 1}}, r"'\?' in 'AAA-99\?' is none of 'A', '9'"),
         ({"patterns": {"AAA/999": 1}}, "'AAA/999' has 2 rows, but the style has 1"),
         ({"patterns": {"AAAA-99999": 1}}, "'AAAA-99999' is .* wide .* the plate's 380×160"),
-        ({"size": (380, 90)}, "from 41.5 to 132.5 high, beyond the plate's 380×90"),
+        ({"size": (380, 90)}, "from 42.25 to 129.75 high, beyond the plate's 380×90"),
         ({"patterns": ("AAA-999",)}, "patterns must be a dict"),
         ({"rows": STYLES["greece"].rows[0]}, r"rows must be a tuple of Row, as \(Row\(…\),\)"),
         ({"palettes": ()}, "palettes: at least one"),
