@@ -92,7 +92,8 @@ def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plat
     splits = _splits(subset, list(images))
     for stem, name in images.items():
         for label, split in ((stem, splits[stem]), (f"{stem}_2", f"{subset}_second")):
-            if label != stem and (label in images or not (boxes / f"{label}.txt").exists()):
+            labelled = any((part / f"{label}.txt").exists() for part in (boxes, texts))
+            if label != stem and (label in images or not labelled):
                 continue
             try:
                 box = _box(boxes / f"{label}.txt")

@@ -60,6 +60,14 @@ def test_aolp_second_plate_without_text_is_kept_as_unread(tmp_path):
     assert [p.text for p in aolp.read(tmp_path) if p.split == "le_second"] == [""]
 
 
+def test_aolp_second_plate_without_box_is_told(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_LE", 2)
+    (tmp_path / "Subset_LE/groundtruth_localization/1_2.txt").unlink()
+    bad = []
+    assert not [p for p in aolp.read(tmp_path, bad.append) if p.split == "le_second"]
+    assert "groundtruth_localization/1_2.txt" in str(bad[0]) and len(bad) == 1
+
+
 def test_aolp_copied_on_macos_is_as_before(tmp_path):
     trees.aolp_subset(tmp_path / "Subset_AC", 2)
     plates = list(aolp.read(tmp_path))
