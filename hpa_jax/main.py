@@ -3,10 +3,13 @@
 This file is intentionally kept short: all logic is in libraries that tests and notebooks import.
 """
 
+import atexit
+import os
 import pathlib
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import jax
 from absl import app, flags
@@ -59,13 +62,26 @@ def main(argv: Sequence[str]) -> int:
     except interrupt.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 143
+    except SystemExit as stop:  # by SIGTERM
+        _end_now(stop.code)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from what is saved", file=sys.stderr)
-        return 130
+        _end_now(130)
     except (ImportError, OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _end_now(status: int) -> NoReturn:
+    """Ends what was interrupted anywhere, without the interpreter's last steps.
+
+    JAX 0.10 crashes in them, with another status, if XLA was just compiling.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

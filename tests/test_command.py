@@ -1,13 +1,15 @@
 """What all commands do first."""
 
+import os
 import pathlib
 import signal
-import types
+import subprocess
+import sys
 
 import jax
 import pytest
 
-from hpa_jax import command, main
+from hpa_jax import command
 
 
 @pytest.fixture
@@ -37,18 +39,33 @@ def test_a_file_in_a_folders_place_is_named(tmp_path):
     assert (tmp_path / "a/b").is_dir()
 
 
-def test_sigterm_ends_what_is_no_training_in_order(monkeypatch):
-    """So that worker processes, which another would leave behind with their memory, end too."""
-    before = signal.getsignal(signal.SIGTERM)
-    told = {"_WORKDIR": "w", "_CONFIG": None, "_MODE": "evaluate", "_DISTRIBUTED": False}
-    for name, value in told.items():
-        monkeypatch.setattr(main, name, types.SimpleNamespace(value=value))
-    monkeypatch.setattr(main.command, "set_up", lambda: None)
-    monkeypatch.setattr(
-        main.evaluate, "evaluate_run", lambda *_: signal.raise_signal(signal.SIGTERM)
-    )
-    try:
-        with pytest.raises(SystemExit, match="143"):
-            main.main(["main"])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+STOPPED = """
+import atexit, signal, sys, threading
+import jax
+import jax.numpy as jnp
+from absl import app
+from hpa_jax import main
+
+def slow(x):
+    for _ in range(300):
+        x = jnp.sort(jnp.sin(x) @ x, axis=0)
+    threading.Timer(0.3, signal.pthread_kill, [threading.get_ident(), int(sys.argv[1])]).start()
+    return x
+
+atexit.register(print, "cleaned up")
+main.train.train_and_evaluate = lambda *_: jax.jit(slow)(jnp.ones((64, 64)))
+arguments = ["main", "--config=configs/quickstart.py", "--workdir=unused"]
+app.run(main.main, argv=arguments, flags_parser=main.parse_flags)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_xla_compiles_ends_it_in_order(number, status, tmp_path):
+    """Else JAX 0.10 crashes; and worker processes, and their memory, would be left behind."""
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    command = [sys.executable, tmp_path / "stopped.py", str(int(number))]
+    uncached = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    done = subprocess.run(command, capture_output=True, text=True, env=uncached, check=False)
+    assert done.returncode == status, done.stderr
+    assert done.stdout == "cleaned up\n"
+    assert "Traceback" not in done.stderr
