@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hpa_jax.charset import DIGITS, GREEK_LETTERS, LETTERS, PROVINCES
@@ -125,19 +125,34 @@ class PlateStyle:
             raise self._error("palettes: at least one is needed")
         if not isinstance(self.patterns, Mapping) or not self.patterns:
             raise self._error("patterns must be a dict of how often each is, as {'AA-999': 1}")
+        self._check_counts()
         self._check_numbers()
         for symbol, characters in self.alphabets.items():
             if not characters or len(symbol) != 1 or symbol in SEPARATORS + "/":
                 raise self._error(f"alphabets: {symbol!r} cannot stand for {characters!r}")
-        linked = {len(self.alphabets.get(symbol, "")) for symbol in self.linked}
-        if len(linked) > 1:
+        if unknown := set(self.linked) - set(self.alphabets):
+            raise self._error(f"linked: {''.join(sorted(unknown))!r} has no alphabet")
+        if len({len(self.alphabets[symbol]) for symbol in self.linked}) > 1:
             raise self._error(f"the alphabets of {self.linked!r} differ in length")
         for pattern in self.patterns:
-            self.place(pattern)
+            if not self.place(pattern).symbols:
+                raise self._error(f"pattern {pattern!r} has no characters")
         for left, top, right, bottom in (decal.box for decal in self.decals):
             if not (0 <= left < right <= self.size[0] and 0 <= top < bottom <= self.size[1]):
                 box = left, top, right, bottom
                 raise self._error(f"decal {box} must be left, top, right, bottom on the plate")
+
+    def _check_counts(self) -> None:
+        geometry = [("size", self.size, 2), ("border", self.border, 2), ("bolts", self.bolts, 3)]
+        for row in self.rows:
+            places = row.y, row.gap, row.separator, 0 if row.x is None else row.x
+            geometry += [("character of a row", row.character, 2)]
+            geometry += [("y, gap, separator and x of a row", places, 4)]
+        geometry += [("box of a decal", decal.box, 4) for decal in self.decals]
+        for what, values, count in geometry:
+            right = isinstance(values, Sequence) and len(values) == count
+            if not right or not all(isinstance(n, numbers.Real) for n in values):
+                raise self._error(f"{what} must be {count} numbers, not {values!r}")
 
     def _check_numbers(self) -> None:
         lengths = [*self.size, *(n for row in self.rows for n in row.character)]
@@ -279,11 +294,12 @@ def _region(box: Box, probability: float = 0.25) -> Decal:
 _TAIWAN_OLD = PlateStyle(
     name="taiwan_old",
     size=(320, 150),
-    patterns={"9999·AA": 3, "AA·9999": 4, "A9·9999": 3, "9A·9999": 2, "9999·A9": 1.5}
-    | {"9999·9A": 1, "XX·9999": 0.5, "9999·XX": 0.5},
+    patterns={"9999·AA": 3, "AA·9999": 4, "A9·9999": 2, "9A·9999": 2, "9999·A9": 1.5}
+    | {"9999·9A": 1, "XX·9999": 0.5, "9999·XX": 0.5}
+    | {"A1·9999": 1.5, "1A·9999": 0.5},  # between two slots a 1 looks like an I: to be learned
     rows=(Row(81.5, (44.5, 89.5), 5.6, 9.4, "gothic_old"),),
     palettes=_TAIWAN_PALETTES,
-    alphabets=_TAIWAN,
+    alphabets=_TAIWAN | {"1": "1"},
     stickers=0.22,
     bolts=(82, 20, 14),
     decals=(_region((105, 10, 215, 32), 0.6), _DEALER),
