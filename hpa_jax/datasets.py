@@ -25,6 +25,7 @@ from hpa_jax.data import (
     records,
 )
 from hpa_jax.data.plate import DataError, OnBad, Plate
+from hpa_jax.data.report import Report
 from hpa_jax.data.styles import STYLES
 
 READERS = {"aolp": aolp, "ccpd": ccpd, "clpd": clpd, "folder": folder, "media_lab": media_lab}
@@ -62,6 +63,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
     trained, unused = records.split_names(data.train), getattr(reader, "UNUSED", ())
     directory = pathlib.Path(data.prepared)
     directory.mkdir(parents=True, exist_ok=True)
+    before = _report_or_none(directory)
     with machine.claim(directory):
         report = prepare.prepare(
             data.reader,
@@ -77,7 +79,16 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
             expected=getattr(reader, "EXPECTED", {}),
         )
     print(report)
+    if before and before.positions != report.positions:
+        print(f"This replaces other plates that were prepared there: {before.counts}")
     print(f"Prepared in {data.prepared}")
+
+
+def _report_or_none(directory: pathlib.Path) -> Report | None:
+    try:
+        return records.read_report(directory)
+    except DataError:  # nothing there, or damaged: it is made anew
+        return None
 
 
 def inspect_prepared(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
@@ -152,24 +163,31 @@ def train_batches(
         process_index=part[0],
         process_count=part[1],
     )
+    _check_maps(config)
     if jax.process_index() == 0:
-        _tell_of_missing_maps(config)
         _tell_of_unused_splits(config)
     return batches
 
 
-def _tell_of_missing_maps(config: ml_collections.ConfigDict) -> None:
-    """Says so where LS and LP are asked for and no plate has character boxes to teach them."""
+def _check_maps(config: ml_collections.ConfigDict) -> None:
+    """Says so where LS and LP are asked for and no plate has character boxes to teach them.
+
+    Raises:
+      ValueError: nothing else is to be learned.
+    """
     counts = records.read_report(config.data.prepared).with_boxes
     names = records.split_names(config.data.train)
-    some = any(count for name, count in counts.items() if name in names or "all" in names)
-    wanted = config.loss.semantic or config.loss.position
-    if wanted and not some:
-        print(
-            f"no plate of {config.data.train} has character boxes: they train by their text alone, "
-            "without LS and LP (data.estimate_boxes, when preparing, makes boxes of plates whose "
-            "text fits a style)"
+    if any(count for name, count in counts.items() if name in names or "all" in names):
+        return
+    lacking = f"no plate of {config.data.train} has character boxes"
+    estimated = "data.estimate_boxes, when preparing, makes boxes of plates whose text fits a style"
+    if not config.loss.character and not config.data.rendered:
+        raise ValueError(
+            f"loss.character 0: {lacking}, and loss.semantic and loss.position learn from nothing "
+            f"else ({estimated})"
         )
+    if (config.loss.semantic or config.loss.position) and jax.process_index() == 0:
+        print(f"{lacking}: they train by their text alone, without LS and LP ({estimated})")
 
 
 def _tell_of_unused_splits(config: ml_collections.ConfigDict) -> None:

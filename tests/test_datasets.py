@@ -79,6 +79,20 @@ def test_from_the_users_tree_to_batches(tmp_path, capsys):
     assert batch["image"].shape == (4, 50, 160, 3)
     assert batch["has_maps"].all()
     assert "neither trained" not in capsys.readouterr().out
+    datasets.prepare_run(config)
+    assert "replaces" not in capsys.readouterr().out
+    trees.ccpd_base(tmp_path / "other", train=11, test=5, image=trees.jpeg())
+    other = config.copy_and_resolve_references()
+    other.data.root, other.data.estimate_boxes = str(tmp_path / "other"), ()
+    other.loss.semantic = 1.0
+    datasets.prepare_run(other)
+    assert "replaces other plates that were prepared there: {'base_" in capsys.readouterr().out
+    datasets.train_batches(other, 4, 0)
+    assert "they train by their text alone" in capsys.readouterr().out
+    other.loss.character = 0.0
+    with pytest.raises(ValueError, match="loss.character 0: no plate of base_train has character"):
+        datasets.train_batches(other, 4, 0)
+    datasets.prepare_run(config)
     config.data.test = {}
     datasets.train_batches(config, 4, 0)
     assert "neither trained on nor tested: base_test (5 plates)" in capsys.readouterr().out
