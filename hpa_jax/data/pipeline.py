@@ -1,5 +1,6 @@
 """Prepared records to fixed-shape batches, with Grain. Batch k depends on k alone."""
 
+import atexit
 import gc
 import io
 import os
@@ -18,6 +19,7 @@ from hpa_jax.data.plate import Box, DataError
 from hpa_jax.data.workers import end_with_parent
 
 Batch = dict[str, np.ndarray]
+_OPEN: weakref.WeakSet[Iterator] = weakref.WeakSet()  # batches that nobody has closed yet
 AHEAD = 2  # batches that are ready before they are asked for, in each process
 # A class id that no network predicts, for texts that it cannot write and plates that a detector
 # missed: these are never right.
@@ -255,8 +257,16 @@ def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
     processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
     iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _end_with_the_run))
     batches = _until_closed(held := [iterator])
-    weakref.finalize(batches, _close, held)  # ends the workers, also when the program ends
+    weakref.finalize(batches, _close, held)  # ends the workers, also of batches never begun
+    _OPEN.add(batches)
     return batches
+
+
+@atexit.register
+def _close_all() -> None:
+    """While there still is something to close them with."""
+    for batches in list(_OPEN):
+        batches.close()
 
 
 def _until_closed(held: list[grain.DatasetIterator]) -> Iterator[Batch]:

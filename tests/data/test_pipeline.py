@@ -130,6 +130,23 @@ if __name__ == "__main__":
 """
 
 
+LEFT = """
+import sys
+from hpa_jax.charset import TAIWAN
+from hpa_jax.data import pipeline
+if __name__ == "__main__":
+    batches = pipeline.train_batches(sys.argv[1], "train", TAIWAN, 6, 8, seed=0, workers=1)
+    print([next(batches)["image"].shape for _ in range(3)])
+"""
+
+
+def test_a_script_may_end_without_closing_its_batches(prepared, tmp_path):
+    (tmp_path / "left.py").write_text(LEFT)
+    command = [sys.executable, tmp_path / "left.py", prepared]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_a_killed_run_leaves_no_workers_behind(prepared, tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     command = [sys.executable, tmp_path / "killed.py", prepared]
