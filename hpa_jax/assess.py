@@ -252,11 +252,11 @@ def _main(argv: Sequence[str]) -> int:
             raise ValueError(f"{argv[1]}: none of its plates can be read")
         known = set().union(*(reader.charset.characters for reader in recognizers))
         print(*summary(assessed, known), sep="\n")
-        if _FIT.value:
-            print(f"best temperature {fit_temperature(recognizers[0], assessed):.2f}")
         if _TO.value:
             pictures = save_pictures(recognizers, assessed, pathlib.Path(_TO.value))
             print(*pictures, sep="\n")
+        if _FIT.value:  # last, for it asks for plates that were read right
+            print(f"best temperature {fit_temperature(recognizers[0], assessed):.2f}")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

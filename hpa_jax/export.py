@@ -202,8 +202,20 @@ def export(
     else:
         file = export_stablehlo(reader, maps)
         compared = check(reader, run_stablehlo(file), np.stack(images))
-    pathlib.Path(to).write_bytes(file)
+    _write(pathlib.Path(to), file)
     return compared
+
+
+def _write(path: pathlib.Path, data: bytes) -> None:
+    """All of it or nothing: what was there before stays until the new file is whole."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _suffix(path: str | pathlib.Path) -> str:

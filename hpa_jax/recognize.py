@@ -364,7 +364,11 @@ def _main(argv: Sequence[str]) -> int:
         if isinstance(reading, ValueError):
             tell(reading)
             continue
-        _write(file, reading, _FORMAT.value)
+        try:
+            _write(file, reading, _FORMAT.value)
+        except OSError as error:  # a full disk
+            print(f"error: standard output: {error.strerror}", file=sys.stderr)
+            return 2
         if drawn:
             try:  # numbered, for files of one name in two folders
                 row = picture.maps_row(to_pixels(source, recognizers[0].image_size), reading)

@@ -1,6 +1,7 @@
 """An exported reader stands alone and reads as the network does."""
 
 import json
+import pathlib
 import subprocess
 import sys
 import types
@@ -100,6 +101,19 @@ def test_what_is_missing_is_named(run, tmp_path):
         export.export(run, "onnx", tmp_path / "no" / "reader.onnx")
     with pytest.raises(ValueError, match="is a folder, must be a file"):
         export.export(run, "onnx", tmp_path)
+
+
+def test_what_was_there_stays_where_the_disk_is_full(run, tmp_path, monkeypatch):
+    def full(path, data):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "reader.npz"
+    file.write_bytes(b"before")
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="reader.npz: cannot be written .No space"):
+        export.export(run, "npz", file)
+    assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("reader.npz", b"before")]
 
 
 @pytest.mark.parametrize(

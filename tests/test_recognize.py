@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pathlib
 import pickle
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ from hpa_jax import checkpoint, pixels, recognize
 from hpa_jax.charset import TAIWAN
 from hpa_jax.models.hpa import HPANet
 from tests.networks import random_variables, smooth_images
+
+FULL = pathlib.Path("/dev/full")
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +169,7 @@ def test_a_damaged_checkpoint_is_explained(workdir, tmp_path):
         recognize.load_recognizer(copy)
 
 
-def command(workdir, *arguments):
+def command(workdir, *arguments, stdout=subprocess.PIPE):
     return subprocess.run(
         [
             sys.executable,
@@ -175,7 +178,8 @@ def command(workdir, *arguments):
             f"--checkpoint={workdir}",
             *map(str, arguments),
         ],
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
@@ -201,6 +205,15 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     again = command(workdir, "--format=json", f"--maps={maps}", folder)
     assert again.stdout == done.stdout  # the maps that lie there by now are no plates
     assert str(drawn[0]) in command(workdir, f"--maps={maps}", drawn[0]).stdout  # unless named
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no full disk to write to")
+def test_command_ends_in_a_line_where_the_disk_is_full(workdir, images, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / "0.png")
+    with FULL.open("w") as full:
+        done = command(workdir, tmp_path, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize("style", ["text", "json", "csv"])
