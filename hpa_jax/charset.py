@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from hpa_jax.data.plate import normalise_text
+
 DIGITS = "0123456789"
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # no I and no O: plates avoid them
 GREEK_LETTERS = "ABEHIKMNOPTXYZ"  # the letters that Greek and Latin share
@@ -88,6 +90,13 @@ def find_charset(name: str) -> Charset:
         if name not in CHARSETS and name != name.upper():  # labels are read in upper case
             raise ValueError(
                 f"charset {name!r}: is no known name, nor upper-case characters themselves"
+            )
+        never = [c for c in name if name not in CHARSETS and normalise_text(c) != c]
+        if never:
+            signs = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in never)
+            raise ValueError(
+                f"charset {name!r}: no label has {signs}: separators are left out of labels, and "
+                "Greek capitals that look like Latin ones are read as these"
             )
         return CHARSETS.get(name) or Charset(name)
     except ValueError as error:

@@ -55,5 +55,11 @@ def test_a_misspelt_name_is_answered_with_those_known():
             charset.find_charset(name)
 
 
+@pytest.mark.parametrize(("signs", "named"), [("01Α", "'Α' .U.0391"), ("AB-", "'-' .U.002D")])
+def test_signs_that_no_label_has_are_refused(signs, named):
+    with pytest.raises(ValueError, match=f"no label has {named}"):
+        charset.find_charset(signs)
+
+
 def test_latin_spells_what_fonts_lack():
     assert charset.latin("皖A1Ä") == "[AH]A1[U+00C4]"

@@ -152,7 +152,7 @@ def read_table(
 
     Raises:
       DataError: the file cannot be read, is no CSV, or its header lacks one of `columns` or
-        repeats a name.
+        repeats a name, or nothing is below it.
     """
     text = read_text(path)
     first = text.partition("\n")[0]
@@ -170,16 +170,20 @@ def read_table(
         if missing:
             found = delimiter.join(header)[:200]
             raise DataError(path, f"has no column {', '.join(missing)}; its header is {found!r}")
+        empty = True
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             if not any(map(str.strip, row)):
                 continue  # an empty line says nothing
+            empty = False
             row = _filled(row, len(header))
             if len(row) == len(header):
                 yield where, dict(zip(header, map(str.strip, row), strict=True))
             else:
                 problem = f"has {len(row)} fields, the header {len(header)}; quote {delimiter!r}"
                 on_bad(DataError(where, problem))
+        if empty:
+            raise DataError(path, "has a header and no rows")
     except csv.Error as error:
         raise DataError(path, f"is not a CSV file: {error} in line {reader.line_num}") from error
 

@@ -88,11 +88,14 @@ def read_table(path: pathlib.Path, on_bad: OnBad = stop) -> Iterator[Plate]:
 
 
 def check_columns(row: dict[str, str], path: pathlib.Path) -> None:
-    """Refuses a CSV whose boxes stand in columns of other names.
+    """Refuses a CSV whose boxes stand in columns of other names, or in too few.
 
     Raises:
       DataError: they do.
     """
+    lacking = [name for name in BOX if name not in row]
+    if 0 < len(lacking) < len(BOX):
+        raise DataError(path, f"has no column {', '.join(lacking)}: a box is {', '.join(BOX)}")
     others = [name for name in row if name in OTHER_BOXES and row[name]]
     if others and not any(row.get(name) for name in (*BOX, "corners")):
         raise DataError(

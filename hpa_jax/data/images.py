@@ -120,7 +120,10 @@ def _turn(image: Image.Image) -> Transpose | None:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts any mode to 8-bit RGB; deeper grey keeps its range instead of being clipped."""
+    """Converts any mode to 8-bit RGB, what is transparent to white.
+
+    Deeper grey keeps its range instead of being clipped.
+    """
     if image.mode.startswith(("I", "F")):  # I;16, I, F: more than 8 bits a pixel
         values = np.asarray(image, np.float64)
         # Files do not say how many bits are used: the fewest that hold the values.
@@ -128,6 +131,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
         top = next((top for top in ranges if values.max(initial=0) <= top), RANGES[-1])
         grey = np.clip(values * (255 / top), 0, 255).round().astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
 
 

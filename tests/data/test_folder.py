@@ -65,8 +65,17 @@ def test_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path):
     trees.write(tmp_path / "labels.csv", rows)
     with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
         list(folder.read(tmp_path))
+    trees.write(tmp_path / "labels.csv", "file,text,x1,y1,w,h\n1.jpg,AB12,1,2,3,4\n")
+    with pytest.raises(DataError, match="labels.csv: has no column x2, y2: a box is x1, y1, x2"):
+        list(folder.read(tmp_path))
     trees.write(tmp_path / "labels.csv", "file,text,x,x1,y1,x2,y2\n1.jpg,AB12,7,1,2,3,4\n")
     assert [plate.box for plate in folder.read(tmp_path)] == [(1, 2, 3, 4)]
+
+
+def test_a_csv_without_rows_is_named(tmp_path):
+    trees.write(tmp_path / "labels.csv", "file,text\n\n")
+    with pytest.raises(DataError, match="labels.csv: has a header and no rows"):
+        list(folder.read(tmp_path))
 
 
 def test_a_folder_above_labelled_ones_is_not_read_by_names(tmp_path):

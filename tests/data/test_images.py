@@ -39,6 +39,15 @@ def test_modes_keep_their_colours(mode):
     assert difference.mean() < tolerance
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(mode):
+    """Not the colour that lies hidden below, often black as the ink."""
+    picture = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (0, 0, 4, 8))
+    pixels = images.decode(encode(picture.convert(mode), format="PNG"))
+    assert (pixels[:, :4] == 0).all() and (pixels[:, 4:] == 255).all()
+
+
 @pytest.mark.parametrize("suffix", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_is_scaled_not_clipped(suffix):
     grey = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
