@@ -4,8 +4,8 @@ Expected with the plates' true boxes (paper, table 1): AC 99.27, LE 98.97, RP 99
 plates with ResNet-18; 99.56, 100.00 and 99.84 with ResNet-101. The paper's LE has 582 plates,
 nobody knows which; the official one has 757. With test=LE both are reported (hpa_jax/data/aolp.py).
 
-1. Pre-train on rendered plates, as the paper does on synthetic ones (from an ImageNet network:
-   --config.init.backbone=…, README, "ImageNet weights"):
+1. Pre-train on rendered plates, as the paper does on synthetic ones (from an ImageNet
+   network and at the paper's rate: README, "ImageNet weights"):
     python -m hpa_jax.main --config=configs/synthetic.py --workdir=runs/synthetic_aolp \
         --config.num_characters=6 --config.model.void=False --config.data.styles="('taiwan_old',)"
 2. Prepare, once; the folder holds Subset_AC, Subset_LE and Subset_RP. AOLP has no character boxes,
@@ -26,7 +26,7 @@ The other rows and tables, each from step 1 on, with these flags in steps 1 and 
         two and table 5 with estimated boxes
     grey plates, as the authors' release sees them: --config.model.grey=True
 Table 5, S→P→C: three runs of step 3, each from the one before (init=RUN/checkpoints/3000, since the
-first two read nothing, so that none is the most accurate), and P→S→C likewise:
+first two do not learn to read: the most accurate may be an earlier one), and P→S→C likewise:
     S  --config.loss.position=0 --config.loss.character=0
     P  --config.loss.semantic=0 --config.loss.character=0 \
         --config.freeze="('backbone','semantic_network')"

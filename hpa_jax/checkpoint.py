@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from hpa_jax import machine
@@ -143,17 +144,18 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
     directory = _directory(run)
     step = None
     if directory.is_dir():
-        manager = ocp.CheckpointManager(
-            directory,
-            options=ocp.CheckpointManagerOptions(
-                read_only=True, create=False, save_interval_steps=0, best_fn=_accuracy
-            ),
-            item_handlers={
-                "variables": ocp.StandardCheckpointHandler(),
-                "optimizer": ocp.StandardCheckpointHandler(),
-                "metadata": ocp.JsonCheckpointHandler(),
-            },
-        )
+        with _without_warnings():  # of the directory being read only, as asked for
+            manager = ocp.CheckpointManager(
+                directory,
+                options=ocp.CheckpointManagerOptions(
+                    read_only=True, create=False, save_interval_steps=0, best_fn=_accuracy
+                ),
+                item_handlers={
+                    "variables": ocp.StandardCheckpointHandler(),
+                    "optimizer": ocp.StandardCheckpointHandler(),
+                    "metadata": ocp.JsonCheckpointHandler(),
+                },
+            )
         choices = (manager.best_step(), manager.latest_step()) if wanted is None else (wanted,)
         step = next((choice for choice in choices if choice in manager.all_steps()), None)
     if step is None:
@@ -215,6 +217,16 @@ def make_metadata(
         "image_size": list(image_size),
         "styles": list(styles),
     }
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    before = logging.get_verbosity()
+    logging.set_verbosity(min(before, logging.ERROR))
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

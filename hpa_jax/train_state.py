@@ -60,15 +60,13 @@ def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any])
         another optimiser.
     """
     theirs = checkpoint.read_metadata(manager, step)
-    differing = [
-        key
-        for key in ("network", "charset", "image_size")
-        if json.dumps(theirs.get(key)) != json.dumps(metadata[key])
-    ]
+    there, here = (
+        {"charset": of.get("charset"), "image_size": of.get("image_size")} | of.get("network", {})
+        for of in (theirs, json.loads(json.dumps(metadata)))
+    )
+    differing = [key for key in here if there.get(key) != here[key]]
     if differing:
-        changes = "; ".join(
-            f"{key}: {theirs.get(key)} there, {metadata[key]} here" for key in differing
-        )
+        changes = "; ".join(f"{key}: {there.get(key)} there, {here[key]} here" for key in differing)
         raise ValueError(
             f"{manager.directory} holds another network ({changes}): give another --workdir"
         )

@@ -33,6 +33,14 @@ def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
             train_state.resume(manager, 1, None, metadata | {field: value})
 
 
+def test_opening_for_reading_warns_of_nothing(tmp_path, caplog):
+    with checkpoint.open_manager(tmp_path) as manager:
+        checkpoint.save(manager, 1, {"params": np.zeros(1)}, None, {})
+    caplog.clear()
+    assert checkpoint.open_for_reading(tmp_path)[1] == 1
+    assert not caplog.records
+
+
 def test_as_many_checkpoints_are_kept_as_wanted(tmp_path):
     manager = checkpoint.open_manager(tmp_path, keep=2)
     tree = {"params": np.zeros(2, np.float32)}

@@ -163,7 +163,7 @@ def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
 def test_another_network_in_the_workdir_is_refused(run, config):
     other = config.copy_and_resolve_references()
     other.num_characters, other.model.void = 7, True
-    with pytest.raises(ValueError, match="another network.*num_characters"):
+    with pytest.raises(ValueError, match=r"another network .num_characters: 6 .*; void: .* here."):
         train.train_and_evaluate(other, run[0])
 
 
