@@ -229,6 +229,7 @@ def _plates(argv: Sequence[str], readers_named: Sequence[str], on_bad: OnBad) ->
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
+    command.end_by_signals()
     if len(argv) + bool(_RENDERED.value) != 2:
         raise app.UsageError("name one folder of labelled photographs, or give --rendered=N")
     names = _CHECKPOINT.value

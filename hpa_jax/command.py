@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import warnings
 
@@ -29,6 +30,13 @@ def set_up() -> None:
         with contextlib.suppress(RuntimeError):  # of users without a home, as some containers have
             home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
             jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hpa_jax"))
+
+
+def end_by_signals() -> None:
+    """For commands that go on from nothing: Ctrl-C and `| head` end them without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def make_folder(flag: str, path: str) -> None:

@@ -224,6 +224,7 @@ def _suffix(path: str | pathlib.Path) -> str:
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
+    command.end_by_signals()
     run, _ = checkpoint.split_step(pathlib.Path(_CHECKPOINT.value))
     suffix = _suffix(_TO.value or "")
     style = _FORMAT.value or (suffix if suffix in FORMATS else "stablehlo")

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import json
 import pathlib
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -329,9 +328,7 @@ def _photographs(
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # so does Ctrl-C
+    command.end_by_signals()
     if _LIST.value:
         list_shipped()
         return 0

@@ -39,6 +39,13 @@ def test_a_file_in_a_folders_place_is_named(tmp_path):
     assert (tmp_path / "a/b").is_dir()
 
 
+def test_ctrl_c_ends_a_reading_without_a_traceback():
+    script = "import signal; from hpa_jax import command; command.end_by_signals(); "
+    script += "signal.raise_signal(signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
 STOPPED = """
 import atexit, signal, sys, threading
 import jax
