@@ -194,8 +194,13 @@ class HPANet(nn.Module):
 
 
 def _to_grey(images_BHWC: jax.Array) -> jax.Array:
-    """Luminance (ITU-R 601), rounded to 8 bits with Pillow's integer weights, on all channels."""
+    """Luminance (ITU-R 601), rounded to 8 bits with Pillow's integer weights, on all channels.
+
+    The gradient is that of the luminance before it is rounded.
+    """
     weights = jnp.array(GREY_WEIGHTS, jnp.float32)
     levels = jnp.round(images_BHWC.astype(jnp.float32) * 255) * weights
     grey = jnp.floor((levels.sum(axis=-1, keepdims=True) + 32768) / 65536) / 255
+    smooth = (images_BHWC * (weights / 65536)).sum(axis=-1, keepdims=True)
+    grey += smooth - jax.lax.stop_gradient(smooth)  # which is 0
     return jnp.broadcast_to(grey, images_BHWC.shape)

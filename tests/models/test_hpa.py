@@ -195,3 +195,8 @@ def test_grey_network_sees_what_pillow_calls_grey():
     images = [jax.ShapeDtypeStruct((2, 50, 160, 3), jnp.float32)]
     assert abstract(model) == abstract(colour)
     assert str(jax.make_jaxpr(model.apply)(abstract(model), *images)).count("floor") == 1
+
+
+def test_grey_networks_have_a_gradient_to_the_image():
+    gradient = jax.grad(lambda x: hpa._to_grey(x).sum())(jnp.full((1, 2, 2, 3), 0.5))
+    assert gradient[0, 0, 0] == pytest.approx(3 * np.array(hpa.GREY_WEIGHTS) / 65536)
