@@ -171,6 +171,8 @@ def export(
       OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
       ModuleNotFoundError: a library that the style needs is not installed.
     """
+    if style not in FORMATS:
+        raise ValueError(f"format {style!r}: must be among {', '.join(FORMATS)}")
     if style == "npz" and maps:
         raise ValueError("maps are for stablehlo and onnx: a reader from an .npz gives them anyway")
     suffix = _suffix(to)

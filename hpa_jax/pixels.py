@@ -35,7 +35,7 @@ def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.
       DataError: what `on_bad` raises; unless it is given, the first of these.
     """
     path = pathlib.Path(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112, that of pathlib raises where a folder is closed
         return [path]
 
     def closed(error: OSError) -> None:
@@ -62,6 +62,11 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
       ValueError: a file is missing or is no readable image and is named (`DataError`), or
         something else is no image.
     """
+    return _resized(_open(image), size)
+
+
+def _open(image: ImageLike) -> Image.Image:
+    """The whole picture, upright and in RGB; errors as `to_pixels`."""
     if isinstance(image, jax.Array):
         image = np.asarray(image)
     if isinstance(image, np.ndarray):
@@ -71,29 +76,29 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
                 f"array of shape {image.shape} and type {image.dtype}: must be H×W×3 or H×W uint8 "
                 "(of several make a list)"
             )
-        upright = Image.fromarray(image)
-    elif isinstance(image, Encoded):
-        upright = images.open_rgb(bytes(image))
-    elif isinstance(image, str | os.PathLike):
-        upright = images.open_rgb(pathlib.Path(image))
-    elif not isinstance(image, Image.Image):
+        return images.to_rgb(Image.fromarray(image))
+    if isinstance(image, Encoded):
+        return images.open_rgb(bytes(image))
+    if isinstance(image, str | os.PathLike):
+        return images.open_rgb(pathlib.Path(image))
+    if not isinstance(image, Image.Image):
         raise ValueError(
             f"{type(image).__name__}: must be a path, an encoded image, a PIL image or an array "
             "(OpenCV gives None for a file that it cannot read; of an open file give what it reads)"
         )
-    height, width = size
     try:
-        if isinstance(image, Image.Image):
-            if 0 in image.size:
-                raise ValueError("it has no pixels")
-            with _LOADING:
-                image.load()
-                upright = images.upright(image)  # `open_rgb` did so already
-        resized = images.to_rgb(upright).resize((width, height), Image.Resampling.BILINEAR)
+        if 0 in image.size:
+            raise ValueError("it has no pixels")
+        with _LOADING:
+            image.load()
+            return images.to_rgb(images.upright(image))
     except Exception as error:  # an opened file that is decoded only now may raise almost anything
         name = getattr(image, "filename", "") or "image"
         raise DataError(name, f"is damaged: {error}") from error
-    return np.asarray(resized)
+
+
+def _resized(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def decode_ahead(
@@ -134,7 +139,8 @@ def _decoded_batches(
 
 def _pixels_or_error(image: ImageLike, sizes: Collection[tuple[int, int]]) -> Decoded:
     try:
-        return {size: to_pixels(image, size) for size in sizes}
+        picture = _open(image)  # once: a pipe gives what it holds but once
+        return {size: _resized(picture, size) for size in sizes}
     except ValueError as error:
         return error
 

@@ -112,7 +112,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
       ValueError: the file is damaged, or of another format.
     """
     try:
-        if not data.startswith(b"PK"):
+        if not data.startswith(b"PK\x03\x04"):
             raise ValueError("it is no .npz file")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             metadata = json.loads(str(archive["metadata"]))

@@ -3,6 +3,7 @@
 `python -m hpa_jax.recognize [--checkpoint=READER] FILES OR FOLDERS…` reads from the shell.
 """
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -220,6 +221,7 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     """
     try:
         model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
+        jax.numpy.dtype(model.dtype)
         image_size = tuple(metadata["image_size"])
         if len(image_size) != 2 or not all(isinstance(n, int) and n > 0 for n in image_size):
             raise ValueError(f"metadata: image_size {image_size}: must be height and width")
@@ -272,9 +274,12 @@ def _check_network(model: HPANet, charset: Charset, variables: Any) -> None:
         blocks = sum(resnet.STAGES[model.backbone])
         found = sum("layer" in name for name in params["backbone"]["context_path"])
         sizes += [(f"backbone {model.backbone} has {blocks} blocks", blocks, found, "the ResNet")]
+    stated = f"num_characters is {model.num_characters}"
     if attends:
-        cp, places = model.num_characters, params["position_network"]["output"]["bias"].size - 1
-        sizes += [(f"num_characters is {cp}", cp, places, "the position network")]
+        places = params["position_network"]["output"]["bias"].size - 1
+        sizes += [(stated, model.num_characters, places, "the position network")]
+    if bias.ndim == 2:
+        sizes += [(stated, model.num_characters, len(bias), "the tree of classifiers")]
     for stated, wanted, found, where in sizes:
         if wanted != found:
             raise ValueError(f"metadata: network.{stated}, but {where} has {found}")
@@ -326,6 +331,13 @@ def _photographs(
     ]
 
 
+def _whole_pipe(file: pathlib.Path) -> pathlib.Path | bytes:
+    """What a pipe holds; any other file, and a pipe that cannot be read, as it is."""
+    with contextlib.suppress(OSError):  # the decoder names it
+        return file.read_bytes() if file.is_fifo() else file
+    return file
+
+
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
     command.end_by_signals()
@@ -355,7 +367,7 @@ def _main(argv: Sequence[str]) -> int:
     photographs = _photographs(argv[1:], drawn, tell)
     options = {"maps": bool(drawn), "batch_size": _BATCH_SIZE.value}
     # A pipe gives what it holds but once, and maps are drawn on what was read.
-    sources = [f.read_bytes() if drawn and f.is_fifo() else f for f in photographs]
+    sources = [_whole_pipe(f) if drawn else f for f in photographs]
     results = zip(photographs, sources, read_with_all(recognizers, sources, **options), strict=True)
     for count, (file, source, reading) in enumerate(results, start=1):
         if isinstance(reading, ValueError):

@@ -67,10 +67,9 @@ app.run(main.main, argv=arguments, flags_parser=main.parse_flags)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_while_xla_compiles_ends_it_in_order(number, status, tmp_path):
+def test_a_signal_while_xla_compiles_ends_it_in_order(number, status):
     """Else JAX 0.10 crashes; and worker processes, and their memory, would be left behind."""
-    (tmp_path / "stopped.py").write_text(STOPPED)
-    command = [sys.executable, tmp_path / "stopped.py", str(int(number))]
+    command = [sys.executable, "-c", STOPPED, str(int(number))]
     uncached = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
     done = subprocess.run(command, capture_output=True, text=True, env=uncached, check=False)
     assert done.returncode == status, done.stderr

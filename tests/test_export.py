@@ -120,6 +120,7 @@ def test_what_was_there_stays_where_the_disk_is_full(run, tmp_path, monkeypatch)
     ("style", "options", "says"),
     [
         ("npz", {"maps": True}, "maps are for"),
+        ("tflite", {}, "format 'tflite': must be among"),
         ("npz", {}, "reader: must end in .npz, or say --format"),
         ("onnx", {"about": "x"}, "about is a line in"),
     ],

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import threading
 
 import pytest
 
@@ -43,6 +44,26 @@ def test_a_closed_folder_does_not_hide_the_others(tmp_path, monkeypatch):
     assert list(map(str, told)) == [f"{tmp_path / 'a'}: cannot be read: Permission denied"]
     with pytest.raises(ValueError, match="a: cannot be read"):
         pixels.find_images(tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_left_to_the_decoder():
+    name = pathlib.Path("a" * 300 + ".jpg")
+    assert pixels.find_images(name) == [name]
+    (error,) = next(pixels.decode_ahead([name], {(5, 8)}, 1))
+    assert isinstance(error, ValueError) and "aaa.jpg" in str(error)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_read_once_for_readers_of_several_sizes(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(trees.jpeg(),))
+    writer.start()
+    ((decoded,),) = pixels.decode_ahead(tmp_path / "pipe", {(5, 8), (6, 9)}, 1)
+    writer.join()
+    assert {size: array.shape for size, array in decoded.items()} == {
+        (5, 8): (5, 8, 3),
+        (6, 9): (6, 9, 3),
+    }
 
 
 def test_what_is_no_collection_of_images_is_one_wrong_image(tmp_path):

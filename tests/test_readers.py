@@ -74,6 +74,9 @@ def test_damaged_and_foreign_files_are_named(shipped, tmp_path):
     for name in ("short.npz", "foreign.npz"):
         with pytest.raises(ValueError, match=f"{name}: no reader, or damaged"):
             readers.load(tmp_path / name)
+    (tmp_path / "foreign.npz").write_bytes(b"PKxxx")
+    with pytest.raises(ValueError, match="foreign.npz: no reader, or damaged .*is no .npz file"):
+        readers.load(tmp_path / "foreign.npz")
     np.savez(tmp_path / "bare.npz", metadata=np.array('{"format": 1}'))
     with pytest.raises(ValueError, match="bare.npz: no reader: its metadata lack charset, "):
         readers.load(tmp_path / "bare.npz")

@@ -320,6 +320,7 @@ def test_probabilities_of_all_classes(reader, images):
         ({"charset": "AB", "num_classes": 2}, "num_classes is 2, but the classifier has 34"),
         ({"num_characters": 5}, "network.num_characters is 5, but the position network has 6"),
         ({"width": 0.25}, "network.width 0.25 makes 248 channels, but the classifier has 128"),
+        ({"dtype": "float33"}, "no network of this version of hpa_jax: data type 'float33'"),
         ({"backbone": "resnet19"}, "network.backbone 'resnet19': must be among resnet18, "),
         ({"classifier": "separate"}, "is 'separate', but the tree has a shared classifier"),
         ({"attention": False}, "attention is False, but the tree has a position network"),
@@ -333,6 +334,14 @@ def test_metadata_of_another_network_are_refused(reader, metadata, change, says)
         recognize.make_recognizer(reader.variables, metadata)
     with pytest.raises(ValueError, match="metadata: 'charset' is missing"):
         recognize.make_recognizer(reader.variables, {"network": network})
+
+
+def test_separate_classifiers_of_other_characters_are_refused():
+    model = HPANet(width=0.125, num_characters=3, classifier="separate", attention=False)
+    metadata = checkpoint.make_metadata(model, TAIWAN, (25, 80), styles=())
+    metadata["network"]["num_characters"] = 2
+    with pytest.raises(ValueError, match="characters is 2, but the tree of classifiers has 3"):
+        recognize.make_recognizer(random_variables(model, (25, 80)), metadata)
 
 
 def test_broken_weights_and_sizes_are_refused(reader, metadata):

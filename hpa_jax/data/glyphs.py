@@ -67,7 +67,8 @@ def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
         raise ValueError(
             f"fonts: no glyph for {''.join(missing)!r} in {', '.join(map(str, fonts or BUILT_IN))}."
             " Add a .ttf or .otf file that has them, or a folder of images named 140_X.jpg, X being"
-            """ the character: --config.data.fonts="('gothic','FONT.ttf')\""""
+            """ the character: --config.data.fonts="('gothic','FONT.ttf')", or for hpa_jax.assess"""
+            " --fonts=gothic,FONT.ttf"
         )
     for name, masks in found:
         _warn(name, masks, characters)

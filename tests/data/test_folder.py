@@ -3,6 +3,7 @@
 import collections
 import csv
 import io
+import os
 import random
 
 import pytest
@@ -160,6 +161,11 @@ def test_text_that_is_no_utf8_is_told(tmp_path):
     trees.write(tmp_path / "labels.csv", "file,text\n1.jpg,BÄA12\n".encode("cp1252"))
     with pytest.raises(DataError, match="labels.csv: is neither UTF-8 nor .* save it as UTF-8"):
         list(folder.read(tmp_path))
+
+
+def test_a_file_name_that_is_no_utf8_is_read(tmp_path):
+    trees.write(tmp_path / os.fsdecode(b"B\xff1.png"), trees.jpeg())
+    assert len(list(folder.read(tmp_path))) == 1
 
 
 @pytest.mark.filterwarnings("ignore:.* is no UTF-8")

@@ -316,7 +316,7 @@ def read(on_bad):
     passes.append(1)
     if len(passes) == 2 and sys.argv[3:]:  # of photographs, which workers cut by now
         while not list(pathlib.Path(sys.argv[2]).glob("*.partial")):
-            time.sleep(0.05)
+            time.sleep(0.005)
         print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -327,7 +327,8 @@ if __name__ == "__main__":
 
 def test_a_killed_run_leaves_no_workers(tmp_path):
     """Nor does what it left half written disturb the next one."""
-    trees.aolp_subset(tmp_path / "data/Subset_AC", 61, trees.jpeg(width=2000))
+    # Large, so that a shard stays half written for long enough to be seen.
+    trees.aolp_subset(tmp_path / "data/Subset_AC", 61, trees.jpeg(width=2000, height=1500))
     (tmp_path / "killed.py").write_text(KILLED)
     command = [sys.executable, tmp_path / "killed.py", tmp_path / "data", tmp_path / "set"]
     # What still runs would hold the pipe open.
