@@ -54,7 +54,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Figure:
     axis.bar_label(bars, [count or "" for count, _, _ in bins])
     axis.plot([0, 1], [0, 1], color="firebrick", label="perfect")
     axis.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="share of plates right")
-    axis.legend(loc="upper left")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # above: bars are anywhere
     return figure
 
 
