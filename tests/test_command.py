@@ -54,7 +54,7 @@ from absl import app
 from hpa_jax import main
 
 def slow(x):
-    for _ in range(300):
+    for _ in range(1500):  # seconds to compile
         x = jnp.sort(jnp.sin(x) @ x, axis=0)
     threading.Timer(0.3, signal.pthread_kill, [threading.get_ident(), int(sys.argv[1])]).start()
     return x
