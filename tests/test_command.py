@@ -59,6 +59,7 @@ def slow(x):
     threading.Timer(0.3, signal.pthread_kill, [threading.get_ident(), int(sys.argv[1])]).start()
     return x
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # of `pytest &` ignores it
 atexit.register(print, "cleaned up")
 main.train.train_and_evaluate = lambda *_: jax.jit(slow)(jnp.ones((64, 64)))
 arguments = ["main", "--config=configs/quickstart.py", "--workdir=unused"]
