@@ -86,19 +86,20 @@ def find_charset(name: str) -> Charset:
     Raises:
       ValueError: it is neither.
     """
+    if name in CHARSETS:
+        return CHARSETS[name]
     try:
-        if name not in CHARSETS and name != name.upper():  # labels are read in upper case
+        if name != name.upper():  # labels are read in upper case
             raise ValueError(
                 f"charset {name!r}: is no known name, nor upper-case characters themselves"
             )
-        never = [c for c in name if name not in CHARSETS and normalise_text(c) != c]
-        if never:
+        if never := [c for c in name if normalise_text(c) != c]:
             signs = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in never)
             raise ValueError(
                 f"charset {name!r}: no label has {signs}: separators are left out of labels, and "
                 "Greek capitals that look like Latin ones are read as these"
             )
-        return CHARSETS.get(name) or Charset(name)
+        return Charset(name)
     except ValueError as error:
         raise ValueError(f"{error}; the names known are {', '.join(CHARSETS)}") from error
 

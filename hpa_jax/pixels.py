@@ -91,7 +91,8 @@ def _open(image: ImageLike) -> Image.Image:
             raise ValueError("it has no pixels")
         with _LOADING:
             image.load()
-            return images.to_rgb(images.upright(image))
+            upright = images.upright(image)
+        return images.to_rgb(upright)
     except Exception as error:  # an opened file that is decoded only now may raise almost anything
         name = getattr(image, "filename", "") or "image"
         raise DataError(name, f"is damaged: {error}") from error

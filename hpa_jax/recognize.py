@@ -221,7 +221,7 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     """
     try:
         model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
-        jax.numpy.dtype(model.dtype)
+        jax.numpy.dtype(model.dtype)  # raises, if there is none of that name
         image_size = tuple(metadata["image_size"])
         if len(image_size) != 2 or not all(isinstance(n, int) and n > 0 for n in image_size):
             raise ValueError(f"metadata: image_size {image_size}: must be height and width")
@@ -334,7 +334,8 @@ def _photographs(
 def _whole_pipe(file: pathlib.Path) -> pathlib.Path | bytes:
     """What a pipe holds; any other file, and a pipe that cannot be read, as it is."""
     with contextlib.suppress(OSError):  # the decoder names it
-        return file.read_bytes() if file.is_fifo() else file
+        if file.is_fifo():
+            return file.read_bytes()
     return file
 
 

@@ -92,8 +92,7 @@ def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plat
     splits = _splits(subset, list(images))
     for stem, name in images.items():
         for label, split in ((stem, splits[stem]), (f"{stem}_2", f"{subset}_second")):
-            labelled = any((part / f"{label}.txt").exists() for part in (boxes, texts))
-            if label != stem and (label in images or not labelled):
+            if label != stem and (label in images or not _labelled(label, boxes, texts)):
                 continue
             try:
                 box = _box(boxes / f"{label}.txt")
@@ -103,6 +102,10 @@ def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plat
             except DataError as error:
                 on_bad(error)
     _check_orphans(texts, images, on_bad)
+
+
+def _labelled(label: str, *folders: pathlib.Path) -> bool:
+    return any((folder / f"{label}.txt").exists() for folder in folders)
 
 
 def _box(path: pathlib.Path) -> Box:

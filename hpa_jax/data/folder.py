@@ -137,9 +137,8 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
 
 def split_by_hash(text: str) -> str:
     """Returns "dev" for about one text in ten and "train" for the others, always the same."""
-    return (
-        "dev" if hashlib.sha256(text.encode(errors="surrogateescape")).digest()[0] < 26 else "train"
-    )
+    digest = hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+    return "dev" if digest[0] < 26 else "train"
 
 
 def parse_corners(text: str, where: object) -> Corners:

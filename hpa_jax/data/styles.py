@@ -215,6 +215,7 @@ class PlateStyle:
                 placed.boxes.append((x, top, x + wide, bottom))
                 placed.rows.append(row)
             elif symbol != " ":
+                # A dot is 10 mm wide and high on China's plates (GA 36) as on Taiwan's.
                 half, flat = (5, 5) if symbol == "·" else (0.055 * height, 0.044 * height)
                 centre = x + wide / 2
                 placed.separators.append((centre - half, row.y - flat, centre + half, row.y + flat))
