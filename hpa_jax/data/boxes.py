@@ -15,7 +15,7 @@ import numpy as np
 
 from hpa_jax.data import crops, images
 from hpa_jax.data.plate import Corners, DataError, Plate, box_corners
-from hpa_jax.data.styles import SEPARATORS, PlateStyle
+from hpa_jax.data.plate_style import SEPARATORS, PlateStyle
 
 
 def estimate_characters(

@@ -7,7 +7,7 @@ import numpy as np
 
 from hpa_jax.charset import Charset
 from hpa_jax.data import glyphs
-from hpa_jax.data.styles import Decal, PlateStyle
+from hpa_jax.data.plate_style import Decal, PlateStyle
 
 AWAY = (98.0, 98.0, 99.0, 99.0)  # a box far off the plate, for what a layout lacks
 _NO_DECAL = Decal((0, 0, 1, 1), probability=0.0)

@@ -17,7 +17,7 @@ from hpa_jax.data import effects, glyphs, paint, warp
 from hpa_jax.data.draws import Draws
 from hpa_jax.data.layouts import Layout, compile_layouts
 from hpa_jax.data.places import Places
-from hpa_jax.data.styles import PlateStyle
+from hpa_jax.data.plate_style import PlateStyle
 
 
 def make_renderer(

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from hpa_jax.charset import CHINA, DIGITS, GREECE, LETTERS, TAIWAN, Charset
 from hpa_jax.data import synthetic
-from hpa_jax.data.styles import STYLES, Decal, Palette, Row
+from hpa_jax.data.plate_style import Decal, Palette, Row
+from hpa_jax.data.styles import STYLES
 
 TAIWANESE = [
     style for name, style in STYLES.items() if name.startswith("taiwan") and name[-2:] != "_i"

@@ -1,0 +1,216 @@
+"""What a kind of plate is: its size, rows of characters, patterns, colours and decals.
+
+Lengths are in millimetres from the plate's top left corner. `styles.STYLES` has the styles.
+"""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from hpa_jax.data.glyphs import SPECIAL
+
+Colour = tuple[int, int, int]  # red, green, blue: 0..255
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+SEPARATORS = "-· "
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of characters.
+
+    Attributes:
+      y: height of the row's middle.
+      character: width and height of a character's box.
+      gap: space between two boxes.
+      separator: width that each of the pattern's "-", "·" and " " takes, between two gaps.
+      glyphs: the special font that the row is written in, where there is it (`glyphs.SPECIAL`).
+      x: where the row's middle is, as beside a blue band; None: in the plate's.
+    """
+
+    y: float
+    character: tuple[float, float]
+    gap: float
+    separator: float
+    glyphs: str = "140"
+    x: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Palette:
+    """Colours of the ground and the ink; `top` is the ground's colour at the top, if it shades."""
+
+    ground: Colour
+    ink: Colour
+    weight: float = 1.0
+    top: Colour | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Decal:
+    """A line of small signs, a badge or a sticker that belongs to the style.
+
+    Attributes:
+      box: left, top, right, bottom.
+      signs: how many small unreadable signs stand side by side in it; 0 for a plain patch.
+      ground: its colour; None shows the plate.
+      ink: the colour of the signs; None takes the plate's.
+      probability: how often it is there.
+    """
+
+    box: Box
+    signs: int = 0
+    ground: Colour | None = None
+    ink: Colour | None = None
+    probability: float = 1.0
+
+
+class Placed(NamedTuple):
+    """Where a pattern's parts stand: one symbol, box and row a character, in reading order."""
+
+    symbols: list[str]
+    boxes: list[Box]
+    rows: list[Row]
+    separators: list[Box]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlateStyle:
+    """A kind of plate. A ValueError says what is wrong with one that makes no sense.
+
+    Attributes:
+      name: its name, for messages.
+      size: width and height.
+      patterns: what is written, with how often it is: a key of `alphabets` stands for one of its
+        characters; "-", "·" and " " separate; "/" begins the second row.
+      rows: one or two rows.
+      palettes: the colours it comes in.
+      alphabets: symbol of a pattern -> the characters it stands for.
+      linked: symbols of a pattern that are drawn together: the one character at the same place of
+        each one's alphabet, which are equally long.
+      border: how far in the painted border runs and how wide it is; width 0 for none.
+      corner: radius of the corners.
+      bolts: distance of the bolts from the plate's middle, and from its upper and lower edge.
+      decals: region line, badges and the like.
+      stickers: how often each of a few random stickers is on the plate.
+    """
+
+    name: str
+    size: tuple[float, float]
+    patterns: Mapping[str, float]
+    rows: tuple[Row, ...]
+    palettes: tuple[Palette, ...]
+    alphabets: Mapping[str, str]
+    linked: str = ""
+    border: tuple[float, float] = (4.0, 0.0)
+    corner: float = 8.0
+    bolts: tuple[float, float, float] = (70.0, 14.0, 14.0)
+    decals: tuple[Decal, ...] = ()
+    stickers: float = 0.05
+
+    def __post_init__(self) -> None:
+        for field, kind in (("rows", Row), ("palettes", Palette), ("decals", Decal)):
+            entries = getattr(self, field)
+            if not isinstance(entries, tuple) or not all(isinstance(e, kind) for e in entries):
+                example = f"({kind.__name__}(…),)"
+                raise self._error(f"{field} must be a tuple of {kind.__name__}, as {example}")
+        if not self.palettes:
+            raise self._error("palettes: at least one is needed")
+        if not isinstance(self.patterns, Mapping) or not self.patterns:
+            raise self._error("patterns must be a dict of how often each is, as {'AA-999': 1}")
+        self._check_counts()
+        self._check_numbers()
+        for symbol, characters in self.alphabets.items():
+            if not characters or len(symbol) != 1 or symbol in SEPARATORS + "/":
+                raise self._error(f"alphabets: {symbol!r} cannot stand for {characters!r}")
+        if unknown := set(self.linked) - set(self.alphabets):
+            raise self._error(f"linked: {''.join(sorted(unknown))!r} has no alphabet")
+        if len({len(self.alphabets[symbol]) for symbol in self.linked}) > 1:
+            raise self._error(f"the alphabets of {self.linked!r} differ in length")
+        for pattern in self.patterns:
+            if not self.place(pattern).symbols:
+                raise self._error(f"pattern {pattern!r} has no characters")
+        for left, top, right, bottom in (decal.box for decal in self.decals):
+            if not (0 <= left < right <= self.size[0] and 0 <= top < bottom <= self.size[1]):
+                box = left, top, right, bottom
+                raise self._error(f"decal {box} must be left, top, right, bottom on the plate")
+
+    def _check_counts(self) -> None:
+        geometry = [("size", self.size, 2), ("border", self.border, 2), ("bolts", self.bolts, 3)]
+        for row in self.rows:
+            places = row.y, row.gap, row.separator, 0 if row.x is None else row.x
+            geometry += [("character of a row", row.character, 2)]
+            geometry += [("y, gap, separator and x of a row", places, 4)]
+        geometry += [("box of a decal", decal.box, 4) for decal in self.decals]
+        for what, values, count in geometry:
+            right = isinstance(values, Sequence) and len(values) == count
+            if not right or not all(isinstance(n, numbers.Real) for n in values):
+                raise self._error(f"{what} must be {count} numbers, not {values!r}")
+
+    def _check_numbers(self) -> None:
+        lengths = [*self.size, *(n for row in self.rows for n in row.character)]
+        weights = [*self.patterns.values(), *(palette.weight for palette in self.palettes)]
+        shares = [self.stickers, *(decal.probability for decal in self.decals)]
+        for what, values, low, high in (
+            ("sizes of the plate and of characters", lengths, 1e-9, math.inf),
+            ("weights of patterns and palettes", weights, 1e-9, math.inf),
+            ("stickers, and probability of decals", shares, 0, 1),
+        ):
+            if not all(isinstance(n, numbers.Real) and low <= n <= high for n in values):
+                wanted = "from 0 to 1" if high == 1 else "more than 0"
+                raise self._error(f"{what} must be numbers {wanted}, not {values}")
+        painted = [*self.palettes, *self.decals]
+        colours = [c for p in painted for c in (p.ground, p.ink, getattr(p, "top", None)) if c]
+        for colour in colours:
+            if len(colour) != 3 or not all(n in range(256) for n in colour):
+                raise self._error(f"colour {colour!r} must be red, green and blue from 0 to 255")
+        unknown = {row.glyphs for row in self.rows} - set(SPECIAL)
+        if unknown:
+            raise self._error(f"glyphs {unknown} of a row must be among {', '.join(SPECIAL)}")
+
+    def _error(self, problem: str) -> ValueError:
+        return ValueError(f"style {self.name!r}: {problem}")
+
+    def place(self, pattern: str) -> Placed:
+        """Sets a pattern's characters on the plate.
+
+        Raises:
+          ValueError: the pattern has other rows than the style, a symbol that stands for nothing,
+            or leaves the plate.
+        """
+        placed = Placed([], [], [], [])
+        lines = pattern.split("/")
+        if len(lines) != len(self.rows):
+            raise self._error(
+                f"pattern {pattern!r} has {len(lines)} rows, but the style has {len(self.rows)}"
+            )
+        for line, row in zip(lines, self.rows, strict=True):
+            self._place_row(pattern, line, row, placed)
+        return placed
+
+    def _place_row(self, pattern: str, line: str, row: Row, placed: Placed) -> None:
+        width, height = row.character
+        widths = [row.separator if symbol in SEPARATORS else width for symbol in line]
+        total = sum(widths) + row.gap * (len(line) - 1)
+        top, bottom = row.y - height / 2, row.y + height / 2
+        x = (self.size[0] / 2 if row.x is None else row.x) - total / 2
+        if x < 0 or x + total > self.size[0] or top < 0 or bottom > self.size[1]:
+            raise self._error(
+                f"a row of {pattern!r} is {total:g} wide and from {top:g} to {bottom:g} high, "
+                f"beyond the plate's {self.size[0]:g}×{self.size[1]:g}"
+            )
+        for symbol, wide in zip(line, widths, strict=True):
+            if symbol not in SEPARATORS:
+                if symbol not in self.alphabets:
+                    known = ", ".join(map(repr, self.alphabets))
+                    raise self._error(f"{symbol!r} in {pattern!r} is none of {known}")
+                placed.symbols.append(symbol)
+                placed.boxes.append((x, top, x + wide, bottom))
+                placed.rows.append(row)
+            elif symbol != " ":
+                # A dot is 10 mm wide and high on China's plates (GA 36) as on Taiwan's.
+                half, flat = (5, 5) if symbol == "·" else (0.055 * height, 0.044 * height)
+                centre = x + wide / 2
+                placed.separators.append((centre - half, row.y - flat, centre + half, row.y + flat))
+            x += wide + row.gap
