@@ -9,9 +9,10 @@ nobody knows which; the official one has 757. With test=LE both are reported (hp
     python -m hpa_jax.main --config=configs/synthetic.py --workdir=runs/synthetic_aolp \
         --config.num_characters=6 --config.model.void=False --config.data.styles="('taiwan_old',)"
 2. Prepare, once; the folder holds Subset_AC, Subset_LE and Subset_RP. AOLP has no character boxes,
-   so its texts alone teach, which reaches 99.41, 99.31 and 99.67 % (table 6, Neither). For LS and
-   LP too, add --config.data.estimate_boxes="('taiwan_old',)": made from the plates' upright boxes,
-   they fit plates that lie straight (most of AC) and miss tilted ones (RP) by up to a character:
+   so its texts alone teach, which reaches 99.41, 99.31 and 99.67 % with ResNet-101 (table 6,
+   Neither). For LS and LP too, add --config.data.estimate_boxes="('taiwan_old',)": made from the
+   plates' upright boxes, they fit plates that lie straight (most of AC) and miss tilted ones (RP)
+   by up to a character:
     python -m hpa_jax.main --config=configs/aolp.py --mode=prepare --config.data.root=FOLDER
 3. Train and test, once for each of AC, LE and RP:
     python -m hpa_jax.main --config=configs/aolp.py:test=LE --workdir=runs/aolp_LE

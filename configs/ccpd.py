@@ -28,7 +28,6 @@ training and the schedule: 12,000 steps are 30 epochs.
 import ml_collections
 
 from configs import files
-from hpa_jax.data import protocols
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -38,9 +37,9 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.num_characters = 7
     c.model.void = False  # every plate has seven, but for the green ones
     c.loss.semantic = c.loss.position = 0.0
-    c.data.train = protocols.CCPD.train
-    test = protocols.CCPD.test if arg["test"] == "base" else {arg["test"]: arg["test"]}
-    c.data.test = ml_collections.ConfigDict(test)
+    c.data.train = "base_train"
+    splits = "base_test" if arg["test"] == "base" else arg["test"]
+    c.data.test = ml_collections.ConfigDict({arg["test"]: splits})
     c.data.any_text = True  # green plates have eight, and are only ever tested on
     c.num_steps = 12_000
     c.eval_every = 2_000

@@ -16,7 +16,6 @@ Argument: backbone, as in training.
 import ml_collections
 
 from configs import ccpd, files
-from hpa_jax.data import protocols
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -25,6 +24,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.data.reader = "clpd"
     c.data.root = "data/clpd"
     c.data.prepared = "prepared/clpd"
-    c.data.train = protocols.CLPD.train
-    c.data.test = ml_collections.ConfigDict(protocols.CLPD.test)
+    c.data.train = ""
+    c.data.test = ml_collections.ConfigDict({"clpd": "test"})
     return c

@@ -8,9 +8,9 @@ Any folder of photographs with a labels.csv is an experiment by itself:
         --config.data.prepared=prepared/mine
 
 It trains on the rows whose split is train and tests on those whose split is dev. `charset=` takes
-a known name or the characters themselves. With `init=READER` (`:charset=china,init=cn_small`) it
-goes on from a shipped reader or a .npz, in its width, image size and number of characters, or from
-a run (give these too), at the paper's rate for trained weights.
+a known name or the characters themselves. With `init=READER` (`:init=cn_small`) it goes on from a
+shipped reader or a .npz, in its width, image size, number of characters and, unless it is given,
+charset, or from a run (give all these), at the paper's rate for trained weights.
 """
 
 import ml_collections
@@ -20,14 +20,15 @@ from hpa_jax import readers
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, charset="taiwan", backbone="resnet18", init="")
+    arg = parse_arg(arg, charset="", backbone="resnet18", init="")
     c = base("folder", arg["backbone"], arg["init"])
-    c.charset = arg["charset"]
+    c.charset = arg["charset"] or "taiwan"
     c.num_characters = 8
     if file := readers.compact_file(arg["init"]):
         reader = readers.load_compact(file)[1]
         c.model.width, c.image_size = reader["network"]["width"], tuple(reader["image_size"])
         c.num_characters = reader["network"]["num_characters"]
+        c.charset = arg["charset"] or reader["charset"]
     return c
 
 

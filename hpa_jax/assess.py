@@ -220,8 +220,11 @@ def _plates(argv: Sequence[str], readers_named: Sequence[str], on_bad: OnBad) ->
         return render_plates(metadata["styles"], charset, count, _RENDERED.value, _FONTS.value)
     plates = labelled = list(folder.read(argv[1], on_bad))
     if _SPLIT.value:
-        plates = [plate for plate in labelled if plate.split == _SPLIT.value]
+        plates = [plate for plate in labelled if plate.split == _SPLIT.value.lower()]
         print(f"{len(plates)} of {len(labelled)} plates are of the split {_SPLIT.value!r}")
+        if labelled and not plates:
+            splits = ", ".join(sorted({plate.split for plate in labelled}))
+            raise ValueError(f"{argv[1]}: has no split {_SPLIT.value!r}, but {splits}")
     if not plates:
         raise ValueError(f"{argv[1]}: has no plates to read")
     return plates

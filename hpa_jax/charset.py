@@ -73,7 +73,7 @@ class Charset:
         return "".join(self.characters[i] for i in ids if i != self.void)
 
 
-TAIWAN = Charset(DIGITS + LETTERS)  # the paper's 34 classes, in the authors' order
+TAIWAN = Charset(DIGITS + LETTERS)  # the 34 classes of the authors' release, in its order
 GREECE = Charset(DIGITS + GREEK_LETTERS)
 CHINA = Charset(PROVINCES + DIGITS + LETTERS)
 

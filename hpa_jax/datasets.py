@@ -81,6 +81,8 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
     print(report)
     if before and before.positions != report.positions:
         print(f"This replaces other plates that were prepared there: {before.counts}")
+    for split in _missing_tests(config).values():
+        print(f"Nothing to test on: no plate is of the split {split!r}{_hint(config)}")
     print(f"Prepared in {data.prepared}")
 
 
@@ -204,13 +206,13 @@ def test_sets(
     config: ml_collections.ConfigDict, part: Part = (0, 1)
 ) -> dict[str, tuple[int, Callable[[], Iterator[pipeline.Batch]]]]:
     """Each test set by its name: its number of plates, and a function that yields the batches."""
-    missing = [name for name, split in config.data.test.items() if not _has(config, split)]
+    missing = _missing_tests(config)
     if missing and len(missing) == len(config.data.test):
-        splits = ", ".join(repr(config.data.test[name]) for name in missing)
+        splits = ", ".join(map(repr, missing.values()))
         flags = " ".join(f"--config.data.test.{name}=SPLIT" for name in missing)
         raise _no_split(config, splits, flags)
     for name in missing if jax.process_index() == 0 else ():
-        print(f"not tested: {name}, for {config.data.prepared} lacks {config.data.test[name]}")
+        print(f"not tested: {name}, for {config.data.prepared} lacks {missing[name]}")
     tests = {}
     for name, split in config.data.test.items():
         if name not in missing:
@@ -230,6 +232,11 @@ def test_sets(
     return tests
 
 
+def _missing_tests(config: ml_collections.ConfigDict) -> dict[str, str]:
+    """The test sets that a prepared set has not all of, as `config.data.test` has them."""
+    return {name: split for name, split in config.data.test.items() if not _has(config, split)}
+
+
 def _has(config: ml_collections.ConfigDict, split: str) -> bool:
     """Whether a prepared set has all that a split expression names."""
     counts = records.read_report(config.data.prepared).counts
@@ -239,8 +246,16 @@ def _has(config: ml_collections.ConfigDict, split: str) -> bool:
 def _no_split(config: ml_collections.ConfigDict, splits: str, flags: str) -> DataError:
     counts = records.read_report(config.data.prepared).counts
     return DataError(
-        config.data.prepared, f"has no split {splits}; it has {counts}: name one with {flags}"
+        config.data.prepared,
+        f"has no split {splits}; it has {counts}: name one with {flags}{_hint(config)}",
     )
+
+
+def _hint(config: ml_collections.ConfigDict) -> str:
+    """How plates of one's own get their splits, if these are such."""
+    if config.data.reader != "folder":
+        return ""
+    return "; the CSV's column split, or a folder of that name, makes one, once prepared again"
 
 
 def _named(table: dict, name: str, field: str):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import ml_collections
+from flax import traverse_util
 from PIL import Image
 
 from hpa_jax import picture
@@ -40,6 +41,31 @@ class Inputs(NamedTuple):
     tests: dict[str, TestSet]
 
 
+# What numbers must be; only configs that render plates, or that read files, have those of `data`.
+NUMBERS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    (
+        "batch_size num_steps log_every eval_every eval_size keep_checkpoints",
+        lambda x: x >= 1,
+        "must be at least 1",
+    ),
+    ("model.width optimizer.eps", lambda x: 0 < x < math.inf, "must be finite and more than 0"),
+    (
+        "loss.semantic loss.position loss.character optimizer.learning_rate "
+        "optimizer.warmup_steps optimizer.weight_decay "
+        "data.workers data.margin data.augment data.realism data.loose data.tilt",
+        lambda x: 0 <= x < math.inf,
+        "must be finite and not negative",
+    ),
+    (
+        "optimizer.decay optimizer.momentum ema",
+        lambda x: 0 <= x < 1,
+        "must be from 0 to less than 1",
+    ),
+    ("data.jitter data.cut", lambda x: 0 <= x <= 1, "is a share, from 0 to 1"),
+    ("seed", lambda x: 0 <= x < 2**31, f"must be from 0 to {2**31 - 1}"),
+)
+
+
 def check(config: ml_collections.ConfigDict) -> None:
     """Refuses fields that nothing else would name.
 
@@ -48,10 +74,11 @@ def check(config: ml_collections.ConfigDict) -> None:
     """
     if config.model.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"model.dtype {config.model.dtype!r}: must be 'float32' or 'bfloat16'")
-    counts = ("batch_size", "num_steps", "log_every", "eval_every", "eval_size", "keep_checkpoints")
-    for name in counts:
-        if config[name] < 1:
-            raise ValueError(f"{name} {config[name]}: must be at least 1")
+    fields = traverse_util.flatten_dict(config.to_dict(), sep=".")
+    for names, right, says in NUMBERS:
+        for name in names.split():
+            if name in fields and not right(fields[name]):
+                raise ValueError(f"{name} {fields[name]}: {says}")
     size = config.image_size
     if (
         not isinstance(size, tuple | list)
@@ -61,41 +88,14 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"image_size {size}: must be height and width in pixels, at least 16, as (50,160)"
         )
-    o = config.optimizer
-    for name, value in (
-        *((f"loss.{name}", value) for name, value in config.loss.items()),
-        ("optimizer.learning_rate", o.learning_rate),
-        ("optimizer.warmup_steps", o.warmup_steps),
-        ("optimizer.weight_decay", o.weight_decay),
-    ):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} {value}: must be finite and not negative")
-    if not 0 < config.model.width < math.inf:
-        raise ValueError(f"model.width {config.model.width}: must be finite and more than 0")
-    if not 0 <= config.seed < 2**31:
-        raise ValueError(f"seed {config.seed}: must be from 0 to {2**31 - 1}")
-    for name in ("decay", "momentum"):
-        if not 0 <= o[name] < 1:
-            raise ValueError(f"optimizer.{name} {o[name]}: must be from 0 to less than 1")
-    if not 0 < o.eps < math.inf:
-        raise ValueError(f"optimizer.eps {o.eps}: must be finite and more than 0")
-    if not 0 <= config.ema < 1:
-        raise ValueError(f"ema {config.ema}: is a decay, from 0 to less than 1")
     terms = ["semantic", "position", "character"]
     if not config.model.attention:
         terms.remove("position")  # there is no network that it trains
     if not any(config.loss[term] for term in terms):
         raise ValueError(f"loss: {', '.join(terms)} are all 0: nothing to train for")
-    data = config.data
-    for name in ("workers", "margin", "augment", "realism", "loose", "tilt"):
-        if not 0 <= data.get(name, 0) < math.inf:
-            raise ValueError(f"data.{name} {data[name]}: must be finite and not negative")
     for name, kind in (("styles", str), ("fonts", str), ("weights", int | float)):
-        if not all(isinstance(item, kind) for item in data[name]):
-            raise ValueError(f"data.{name} {tuple(data[name])}: has an item of a wrong type")
-    for name in ("jitter", "cut"):
-        if not 0 <= data.get(name, 0) <= 1:
-            raise ValueError(f"data.{name} {data[name]}: is a share, from 0 to 1")
+        if not all(isinstance(item, kind) for item in config.data[name]):
+            raise ValueError(f"data.{name} {tuple(config.data[name])}: has an item of a wrong type")
 
 
 def make_inputs(

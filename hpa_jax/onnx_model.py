@@ -40,10 +40,12 @@ def unstated(model: HPANet) -> str:
     """What this module does not state of a network, in words; empty if it states it all."""
     if digest() != STATED:
         return "hpa_jax/models has changed, and onnx_model.py is to state that change too"
-    return _unstated_backbone(model)
+    return _unstated_network(model)
 
 
-def _unstated_backbone(model: HPANet) -> str:
+def _unstated_network(model: HPANet) -> str:
+    if type(model) is not HPANet:
+        return f"onnx_model.py does not state {type(model).__name__}"
     known = model.backbone in resnet.STAGES
     return "" if known else f"onnx_model.py does not state the backbone {model.backbone!r}"
 
@@ -63,7 +65,7 @@ def build(model: HPANet, variables: Tree, image_size: Size, maps: bool = False) 
     Raises:
       ValueError: the network has a backbone that is not stated here.
     """
-    if problem := _unstated_backbone(model):
+    if problem := _unstated_network(model):
         raise ValueError(problem)
     flat = traverse_util.flatten_dict(variables["params"])
     flat |= traverse_util.flatten_dict(variables["batch_stats"])

@@ -1,6 +1,7 @@
 """Whatever users give as images of plates, to pixels at a reader's size, ahead of the device."""
 
 import concurrent.futures
+import contextlib
 import itertools
 import os
 import pathlib
@@ -125,7 +126,7 @@ def _decoded_batches(
             started = []
             try:
                 for image in itertools.islice(plates, 0 if failures else batch_size):
-                    started.append(pool.submit(_pixels_or_error, image, sizes))
+                    started.append(pool.submit(_pixels_or_error, _kept(image), sizes))
             except Exception as error:
                 failures.append(error)
             return started
@@ -136,6 +137,18 @@ def _decoded_batches(
             yield decoded
         if failures:
             raise failures[0]
+
+
+def _kept(image: ImageLike) -> ImageLike:
+    """A copy of what its source may overwrite before it is decoded, as cameras and films do."""
+    if isinstance(image, np.ndarray):
+        return image.copy()
+    if isinstance(image, bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, Image.Image) and getattr(image, "is_animated", False):
+        with contextlib.suppress(Exception):  # a damaged one is named where it is decoded
+            return image.copy()
+    return image
 
 
 def _pixels_or_error(image: ImageLike, sizes: Collection[tuple[int, int]]) -> Decoded:

@@ -342,6 +342,14 @@ def _whole_pipe(file: pathlib.Path) -> pathlib.Path | bytes:
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
     command.end_by_signals()
+    try:
+        return _run(argv)
+    except OSError as error:  # a full disk
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def _run(argv: Sequence[str]) -> int:
     if _LIST.value:
         list_shipped()
         return 0
@@ -374,11 +382,7 @@ def _main(argv: Sequence[str]) -> int:
         if isinstance(reading, ValueError):
             tell(reading)
             continue
-        try:
-            _write(file, reading, _FORMAT.value)
-        except OSError as error:  # a full disk
-            print(f"error: standard output: {error.strerror}", file=sys.stderr)
-            return 2
+        _write(file, reading, _FORMAT.value)
         if drawn:
             try:  # numbered, for files of one name in two folders
                 row = picture.maps_row(to_pixels(source, recognizers[0].image_size), reading)

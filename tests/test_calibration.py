@@ -35,6 +35,9 @@ def test_a_temperature_makes_confidence_the_share_of_right_plates():
     expected = 2 / np.log(1 / (np.sqrt(2) - 1))
     fitted = calibration.fit_temperature(probabilities, np.array([True, False]))
     assert fitted == pytest.approx(expected, rel=0.04)
+    # One that is sure and wrong is a great error, not an infinite one: four to one, it tells much.
+    sure = np.append(np.tile(probabilities[:1], (8, 1, 1)), np.tile([1.0, 0.0], (1, 2, 1)), axis=0)
+    assert 1 < calibration.fit_temperature(sure, np.arange(9) < 4) < 4
     certain = np.tile([1 / (1 + np.exp(-20)), 1 / (1 + np.exp(20))], (2, 2, 1))
     with pytest.raises(ValueError, match="no temperature from 0.25 to 4.0 calibrates it"):
         calibration.fit_temperature(certain, np.array([True, False]))

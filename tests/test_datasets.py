@@ -221,6 +221,9 @@ def test_a_shipped_reader_is_trained_on_as_it_is(name):
     assert config.model.width == metadata["network"]["width"]
     assert config.num_characters == metadata["network"]["num_characters"]
     assert list(config.image_size) == metadata["image_size"]
+    assert config.charset == metadata["charset"]
+    assert get_config("files", f"init={name},charset=greece").charset == "greece"
+    assert get_config("files").charset == "taiwan"
 
 
 def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
@@ -230,7 +233,12 @@ def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
     config = get_config("files")
     config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
     datasets.prepare_run(config)
-    with pytest.raises(DataError, match="no split 'dev'; .*'rp': 1.*--config.data.test.dev=SPLIT"):
+    assert "Nothing to test on: no plate is of the split 'dev'; the CSV's column split, or a" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(
+        DataError, match="no split 'dev'; .*'rp': 1.*--config.data.test.dev=SPLIT; the CSV's column"
+    ):
         datasets.test_sets(config)
     config.data.train = "training"
     with pytest.raises(

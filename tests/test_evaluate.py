@@ -3,7 +3,7 @@
 import types
 
 import hpa_jax
-from configs import quickstart
+from configs import files, quickstart
 from hpa_jax import evaluate, inputs
 
 
@@ -23,6 +23,7 @@ def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkey
 
     def make_inputs(config, *_):
         sizes.append(config.image_size)
+        assert not config.data.get("rendered")
         return inputs.Inputs(None, None, {})
 
     monkeypatch.setattr(inputs, "make_inputs", make_inputs)
@@ -35,6 +36,8 @@ def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkey
     evaluate._evaluate(config, tmp_path, reader)
     assert sizes == [reader.image_size]
     assert "wrong" not in capsys.readouterr().out
+    config = files.get_config()
+    config.data.rendered = 0.5  # in training; what is tested is all from files
     config.charset, config.num_characters = "皖A1Ä", 8
     evaluate._evaluate(config, tmp_path, reader)
     said = capsys.readouterr().out

@@ -80,6 +80,9 @@ def test_a_frozen_module_stays_as_it_was_and_the_others_learn(tuned, reader):
         learned = [part["spatial_path1"]["bn"] for part in parts]
         for leaf in learned[0]:
             assert (learned[0][leaf] != learned[1][leaf]).any()
+    # The average starts from the reader too.
+    averaged = jax.device_get(tuned[1].averaged)["params"]["backbone"]["context_path"]
+    jax.tree.map(np.testing.assert_array_equal, averaged, old["params"]["backbone"]["context_path"])
 
 
 def test_what_is_read_with_is_the_average(tuned):
@@ -173,7 +176,15 @@ def test_another_number_of_characters_is_said(reader, capsys):
     train_state.load_start(str(reader[0]), longer)
     assert "--config.num_characters=6" in capsys.readouterr().out
     train_state.load_start(str(reader[0]), metadata)
-    assert "num_characters" not in capsys.readouterr().out
+    assert not capsys.readouterr().out
+
+
+def test_characters_that_a_charset_leaves_out_are_said(reader, capsys):
+    _, metadata = readers.load(reader[0])
+    train_state.load_start(str(reader[0]), metadata | {"charset": metadata["charset"][:-2] + "皖"})
+    said = capsys.readouterr().out
+    assert "never learned 皖" in said
+    assert f"knows {metadata['charset'][-2:]} too, which the new charset leaves out" in said
 
 
 def test_every_country_is_a_config():

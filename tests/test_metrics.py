@@ -28,6 +28,8 @@ def test_writer_appends_lines(tmp_path):
     for step in (1, 2):
         writer = metrics.MetricWriter(tmp_path, first_step=step - 1)
         writer.write(step, {"loss": 0.5 / step})
+        lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+        assert len(lines) == step, "a line can be read while the run goes on"
         writer.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
@@ -37,14 +39,22 @@ def test_writer_appends_lines(tmp_path):
     assert any((tmp_path / "tensorboard").iterdir())
 
 
-def test_steps_that_are_run_again_stand_once(tmp_path):
+def test_steps_that_are_run_again_stand_once(tmp_path, monkeypatch):
     writer = metrics.MetricWriter(tmp_path)
     for step in (10, 20, 30):
         writer.write(step, {"loss": 1.0})
     writer.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 40, "lo')  # the run was killed here
+    purged = []
+    board = metrics.SummaryWriter
+    monkeypatch.setattr(
+        metrics,
+        "SummaryWriter",
+        lambda *args, purge_step: purged.append(purge_step) or board(*args, purge_step=purge_step),
+    )
     writer = metrics.MetricWriter(tmp_path, first_step=20)
+    assert purged == [21]
     writer.write(30, {"loss": 2.0})
     writer.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

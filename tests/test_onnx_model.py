@@ -56,3 +56,13 @@ def test_a_network_that_was_changed_is_read_by_xla(monkeypatch):
 def test_an_unstated_backbone_is_refused():
     with pytest.raises(ValueError, match="does not state the backbone 'mobilenet'"):
         onnx_model.build(HPANet(backbone="mobilenet"), {}, (50, 160))
+
+
+def test_a_network_of_ones_own_is_read_by_xla():
+    class Mine(HPANet):
+        pass
+
+    model = Mine(width=0.125, num_characters=5)
+    assert "does not state Mine" in onnx_model.unstated(model)
+    with pytest.raises(ValueError, match="does not state Mine"):
+        onnx_model.build(model, {}, (50, 160))

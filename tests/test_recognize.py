@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from hpa_jax import checkpoint, pixels, recognize
 from hpa_jax.charset import TAIWAN
@@ -146,6 +146,23 @@ def test_wrong_images_are_named(reader, tmp_path):
             reader.read([image])
 
 
+def test_frames_in_one_buffer_are_read_as_they_came(reader, images, tmp_path):
+    """As cameras and films give them: the next frame overwrites the last."""
+    buffer = np.empty_like(images[0])
+
+    def frames():
+        for image in images:
+            buffer[:] = image
+            yield buffer
+
+    expected = reader.read(images)
+    assert len(set(expected)) > 1
+    assert reader.read(frames()) == expected
+    first, *others = [Image.fromarray(image) for image in images]
+    first.save(tmp_path / "film.tif", save_all=True, append_images=others)
+    assert reader.read(ImageSequence.Iterator(Image.open(tmp_path / "film.tif"))) == expected
+
+
 def test_one_opened_picture_may_come_often(reader, images, tmp_path, monkeypatch):
     monkeypatch.setattr(pixels.machine, "cores", lambda: 8)  # wherever this runs
     large = Image.fromarray(images[0]).resize((1600, 500))
@@ -191,16 +208,18 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     for i, name in enumerate([b"0.png", b"1 \xe9.png"]):  # the second is no UTF-8
         Image.fromarray(images[i]).save(folder / os.fsdecode(name))
     (folder / "broken.jpg").write_bytes(b"not an image")
+    (folder / "other").mkdir()
+    Image.fromarray(images[2]).save(folder / "other/0.png")
     maps = folder / "maps"
     done = command(workdir, "--format=json", f"--maps={maps}", folder)
     assert done.returncode == 1
     assert "broken.jpg: is not an image" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [record["text"] for record in records] == [r.text for r in reader.read(images[:2])]
+    assert [record["text"] for record in records] == [r.text for r in reader.read(images[:3])]
     assert records[1]["file"] == str(folder / os.fsdecode(b"1 \xe9.png"))
     drawn = sorted(maps.iterdir())
-    assert len(drawn) == 2
+    assert len(drawn) == 3  # though two files have one name
     assert drawn[0].name.endswith("_0.png.maps.png")
     again = command(workdir, "--format=json", f"--maps={maps}", folder)
     assert again.stdout == done.stdout  # the maps that lie there by now are no plates
@@ -210,10 +229,11 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
 @pytest.mark.skipif(not FULL.exists(), reason="there is no full disk to write to")
 def test_command_ends_in_a_line_where_the_disk_is_full(workdir, images, tmp_path):
     Image.fromarray(images[0]).save(tmp_path / "0.png")
-    with FULL.open("w") as full:
-        done = command(workdir, tmp_path, stdout=full)
-    assert done.returncode == 2
-    assert done.stderr == "error: standard output: No space left on device\n"
+    for arguments in ((tmp_path,), (tmp_path, "--format=csv"), ("--list",)):
+        with FULL.open("w") as full:
+            done = command(workdir, *arguments, stdout=full)
+        assert done.returncode == 2
+        assert done.stderr == "error: standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize("style", ["text", "json", "csv"])

@@ -64,6 +64,7 @@ def test_metrics_are_written(run, config):
     assert rates == [float(schedule(count)) for count in range(4)]  # what the updates were made by
     assert [line["step"] for line in lines if "accuracy" in line] == [2, 4]
     assert json.loads((run[0] / "config.json").read_text())["batch_size"] == config.batch_size
+    assert Image.open(run[0] / "curves.png").width > 300
 
 
 def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):

@@ -125,7 +125,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Deeper grey keeps its range instead of being clipped.
     """
     if image.mode.startswith(("I", "F")):  # I;16, I, F: more than 8 bits a pixel
-        values = np.asarray(image, np.float64)
+        values = np.nan_to_num(np.asarray(image, np.float64))
         # Files do not say how many bits are used: the fewest that hold the values.
         ranges = RANGES if image.mode == "F" else RANGES[1:]
         top = next((top for top in ranges if values.max(initial=0) <= top), RANGES[-1])

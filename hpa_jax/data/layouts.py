@@ -10,6 +10,7 @@ from hpa_jax.data import glyphs
 from hpa_jax.data.plate_style import Decal, PlateStyle
 
 AWAY = (98.0, 98.0, 99.0, 99.0)  # a box far off the plate, for what a layout lacks
+CORNER = 8.0  # radius of a plate's corners, in millimetres
 _NO_DECAL = Decal((0, 0, 1, 1), probability=0.0)
 
 
@@ -122,7 +123,7 @@ def _layout(
         inks=_table([p.ink for p in palettes]) / 255,
         palette_odds=_table(odds / odds[-1]),
         border=_table([inset / height, line / height]),
-        corner=np.float32(style.corner / height),
+        corner=np.float32(CORNER / height),
         bolts=_table([style.bolts[0], style.bolts[1] - height / 2, height / 2 - style.bolts[2]])
         / np.float32(height),
         decal_boxes=_table([to_plate(decal.box) for decal in decals]),

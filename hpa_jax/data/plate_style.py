@@ -25,7 +25,7 @@ class Row:
       character: width and height of a character's box.
       gap: space between two boxes.
       separator: width that each of the pattern's "-", "·" and " " takes, between two gaps.
-      glyphs: the special font that the row is written in, where there is it (`glyphs.SPECIAL`).
+      glyphs: the special font that the row is written in, where there is one (`glyphs.SPECIAL`).
       x: where the row's middle is, as beside a blue band; None: in the plate's.
     """
 
@@ -90,7 +90,6 @@ class PlateStyle:
       linked: symbols of a pattern that are drawn together: the one character at the same place of
         each one's alphabet, which are equally long.
       border: how far in the painted border runs and how wide it is; width 0 for none.
-      corner: radius of the corners.
       bolts: distance of the bolts from the plate's middle, and from its upper and lower edge.
       decals: region line, badges and the like.
       stickers: how often each of a few random stickers is on the plate.
@@ -104,7 +103,6 @@ class PlateStyle:
     alphabets: Mapping[str, str]
     linked: str = ""
     border: tuple[float, float] = (4.0, 0.0)
-    corner: float = 8.0
     bolts: tuple[float, float, float] = (70.0, 14.0, 14.0)
     decals: tuple[Decal, ...] = ()
     stickers: float = 0.05

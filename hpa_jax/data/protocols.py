@@ -1,4 +1,4 @@
-"""The paper's protocols ("Datasets"): which prepared splits to train on, and which to test on.
+"""AOLP's and Media Lab's protocols (paper, "Datasets"): prepared splits to train and to test on.
 
 Splits are written as TFDS writes them: "ac+rp", "train[:90%]".
 """
@@ -10,14 +10,10 @@ from hpa_jax.data import media_lab
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Splits to train on ("" trains nothing), and splits to test on by the name of the result."""
+    """Splits to train on, and splits to test on by the name of the result."""
 
     train: str
     test: dict[str, str]
-
-
-CCPD = Protocol("base_train", {"base": "base_test"})
-CLPD = Protocol("", {"clpd": "test"})  # trained on CCPD's base_train
 
 
 def aolp(test: str, le: int = 582) -> Protocol:

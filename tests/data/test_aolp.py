@@ -12,6 +12,8 @@ from hpa_jax.data.plate import DataError
 from tests.data import trees
 from tests.data.trees import counts, published
 
+SUM_OF_582 = 218609  # of the chosen images' numbers
+
 
 @pytest.fixture(scope="module")
 def aolp_tree(tmp_path_factory):
@@ -80,6 +82,11 @@ def test_aolp_vim_lpr_layout(tmp_path):
     trees.write(tmp_path / "AOLP/RP/image/RP_607.png", b"x")
     trees.write(tmp_path / "AOLP/RP/char/RP_607.txt", "14\n15\n1\n4\n5\n2\n")
     assert [(p.text, p.split) for p in aolp.read(tmp_path)] == [("EF1452", "rp")]
+    for i in range(1, 758):  # and the 582 are those of the other layout
+        trees.write(tmp_path / f"AOLP/LE/image/LE_{i}.png", b"x")
+        trees.write(tmp_path / f"AOLP/LE/char/LE_{i}.txt", "14\n15\n")
+    chosen = [p.name for p in aolp.read(tmp_path) if p.split == "le582"]
+    assert sum(int(name.rpartition("_")[2]) for name in chosen) == SUM_OF_582
 
 
 @pytest.mark.parametrize(
@@ -132,7 +139,7 @@ def test_aolp_is_found_above_a_doubled_folder(tmp_path):
 def test_aolp_choice_of_582_is_that_of_every_machine(tmp_path):
     trees.aolp_subset(tmp_path / "Subset_LE", 757)
     chosen = [int(p.name[3:]) for p in aolp.read(tmp_path) if p.split == "le582"]
-    assert sum(chosen) == 218609
+    assert sum(chosen) == SUM_OF_582
 
 
 def test_one_missing_image_changes_one_of_the_582(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from hpa_jax.data import effects, warp
 from hpa_jax.data.augment import augment
+from hpa_jax.data.draws import Draws
 
 CLASSES, POSITIONS = 34, 6
 
@@ -151,3 +152,57 @@ def test_enlarging_keeps_flat_pictures_and_sharpening_gives_edges_halos():
         np.testing.assert_allclose(sharp[flat], step[flat], atol=1e-6)
         assert plain.min() >= 0.3 - 1e-6 and plain.max() <= 0.6 + 1e-6
         assert sharp.min() < 0.2 and sharp.max() > 0.7
+
+
+def test_plates_are_turned(monkeypatch):
+    monkeypatch.setattr("hpa_jax.data.augment.EFFECTS", 0.0)
+    position = run(jax.random.key(0), striped_batch(32))["position"]
+    tops = [(position == place).any(axis=2).argmax(axis=1) for place in (0, POSITIONS - 1)]
+    assert np.abs(np.subtract(*tops)).max() >= 3
+
+
+@pytest.mark.parametrize("effect", ["light", "tone", "photograph"])
+def test_every_effect_is_part_of_it(monkeypatch, effect):
+    batch = striped_batch(4)
+    whole = run(jax.random.key(0), batch)["image"]
+    at = 2 if effect == "photograph" else 1
+    monkeypatch.setattr(effects, effect, lambda *args: args[at])
+    assert np.abs(whole.astype(int) - run(jax.random.key(0), batch)["image"]).mean() > 1
+
+
+@pytest.mark.parametrize("part", ["sensor_noise", "jpeg"])
+def test_a_sensor_has_noise_and_its_pictures_are_compressed(monkeypatch, part):
+    image = jnp.full((3, 48, 160), 0.5).at[:, 20:30].set(0.2)
+
+    def photographs():
+        def one(key):
+            return effects.photograph(Draws(key, 64), key, image)
+
+        return jax.device_get(jax.vmap(one)(jax.random.split(jax.random.key(0), 16)))
+
+    whole = photographs()
+    without = {"sensor_noise": lambda *_: 0.0, "jpeg": lambda image, _: image}[part]
+    monkeypatch.setattr(effects, part, without)
+    changed = np.abs(whole - photographs()).max(axis=(1, 2, 3))
+    assert (changed > 1e-3).sum() >= 8
+
+
+def test_blur_spreads_a_pixel_as_wide_as_asked():
+    place = np.arange(41) - 20
+    sharp, blurred = (np.asarray(effects._reduce(41, 1.0, blur))[20] for blur in (0.0, 2.0))
+    variances = [(row * place**2).sum() / row.sum() for row in (sharp, blurred)]
+    assert variances[1] - variances[0] == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize(("roll", "shear"), [(0.1, 0.0), (0.0, 0.2)])
+def test_view_turns_and_shears(roll, shear):
+    far = jnp.array(1e6)  # no perspective
+    h = warp.view(1.5, 0.5, jnp.array([0, 0, roll]), jnp.array(shear), far, jnp.zeros(4))
+    x, y = warp.transform(
+        warp.inverse(h), jnp.array([-1.5, 1.5, -1.5]), jnp.array([-0.5, -0.5, 0.5])
+    )
+    width, height = 3 * np.cos(roll) + np.sin(roll) + shear, 3 * np.sin(roll) + np.cos(roll)
+    slope = (y[1] - y[0]) * height / ((x[1] - x[0]) * width)
+    assert abs(slope) == pytest.approx(np.tan(roll), abs=1e-3)
+    lean = (x[2] - x[0]) * width / ((y[2] - y[0]) * height)
+    assert abs(lean) == pytest.approx(np.tan(roll) + shear, abs=1e-3)

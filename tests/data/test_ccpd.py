@@ -106,6 +106,9 @@ def test_ccpd_base_lists_and_subsets(tmp_path):
     trees.write(root / "ccpd_green/val" / trees.ccpd_name(8), b"")
     trees.write(root / "ccpd_blur/@eaDir" / trees.ccpd_name(7), b"")  # as network drives make them
     trees.write(root / "ccpd_tilt/ccpd_tilt" / trees.ccpd_name(9), b"")
+    lists = root / "splits/val.txt"  # some are of all sub-sets, and start above them
+    lines = [f"ccpd_blur/{trees.ccpd_name(7)}\n", *lists.read_text().splitlines(keepends=True)]
+    lists.write_text("CCPD2019/".join(["", *lines]))
     plates = list(ccpd.read(tmp_path))
     expected = {"base_train": 500, "base_test": 400, "blur": 1, "np": 1, "green_val": 1}
     expected |= {"tilt": 1}

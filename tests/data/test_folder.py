@@ -17,6 +17,7 @@ from tests.data.trees import counts
 def test_labels_lose_separators_and_nothing_else():
     assert folder.normalise_text(" 皖a·d-12_34 5") == "皖AD12345"
     assert folder.normalise_text("ΥΝΚ-3401") == "YNK3401"  # Greek capitals
+    assert folder.normalise_text("ＡＢ－１２３４") == "AB1234"  # as wide as Chinese characters
     for hidden in "*?□":
         assert hidden in folder.normalise_text(f"AB{hidden}123")
 
@@ -28,6 +29,8 @@ def test_without_splits_a_tenth_is_held_back(tmp_path):
     assert 30 <= counts(plates)["dev"] <= 90
     texts = [{p.text for p in plates if p.split == split} for split in ("dev", "train")]
     assert not texts[0] & texts[1]
+    # The same ones on any machine and ever after, or what was tested on would be trained on.
+    assert [i for i in range(40) if folder.split_by_hash(f"AB{i}") == "dev"] == [6, 8, 26]
 
 
 def test_folder_csv_with_everything(tmp_path):
@@ -119,6 +122,7 @@ def test_folder_split_names(tmp_path, split):
         ("1.jpg,AB12,1,2,inf,4,", "x2 is 'inf'"),
         ('1.jpg,AB12,,,,,"1,1;9,1;9,9"', "four points"),
         ('1.jpg,AB12,,,,,"1,1;1,9;9,9;9,1"', "clockwise"),
+        ('1.jpg,AB12,,,,,"1,1;5,1;9,1;1,9"', "clockwise"),  # three in a line
         ("1.jpg,AB12,,,,,1,1;9,1;9,9;1,9", "quote ','"),
         ('1.jpg,AB12,1,1,9,9,"50,50;59,50;59,59;50,59"', "is not around the corners"),
     ],

@@ -156,3 +156,12 @@ def test_black_of_sixteen_bits_stays_black():
     buffer = io.BytesIO()
     Image.fromarray(np.ones((9, 9), np.uint16)).save(buffer, "PNG")
     assert images.decode(buffer.getvalue()).max() <= 1
+
+
+def test_what_is_no_number_hides_no_picture():
+    values = np.linspace(0, 1, 81, dtype=np.float32).reshape(9, 9)
+    values[0, 0] = np.nan
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "TIFF")
+    pixels = images.decode(buffer.getvalue())[..., 0]
+    np.testing.assert_allclose(pixels, np.nan_to_num(values) * 255, atol=0.51)

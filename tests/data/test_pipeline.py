@@ -257,3 +257,11 @@ def test_small_images_from_disk(tmp_path):
     (batch,) = pipeline.eval_batches(tmp_path / "set", "train", TAIWAN, 4, 4)
     expected = images.open_rgb(tmp_path / "data/AB02.jpg").resize((160, 50), 2)
     assert np.abs(batch["image"][0].astype(int) - np.asarray(expected)).mean() < 3
+
+
+def test_jitter_moves_sides_outwards_and_a_quarter_of_that_inwards():
+    rng = np.random.default_rng(0)
+    moved = [pipeline.move_sides((50, 40, 150, 80), (200, 120), 0.2, rng) for _ in range(500)]
+    low, high = np.min(moved, axis=0), np.max(moved, axis=0)
+    np.testing.assert_allclose(low, [30, 32, 145, 78], atol=0.5)
+    np.testing.assert_allclose(high, [55, 42, 170, 88], atol=0.5)

@@ -104,9 +104,10 @@ def test_box_partly_outside_is_cut_and_box_outside_is_refused(tmp_path):
     partly = plate(box=(-10.0, 30.0, 80.0, 80.0), corners=None, characters=())
     prepare.prepare("set", reader([partly]), tmp_path / "a", workers=1)
     assert read_back(tmp_path / "a")[0]["box"][0] == 0
-    outside = plate("far", box=(250.0, 30.0, 400.0, 80.0))
-    with pytest.raises(DataError, match="far: its box .* outside its image of 260×120"):
-        prepare.prepare("set", reader([outside]), tmp_path / "b", workers=1)
+    for left in (250.0, 190.0):  # 7 and 47 % inside
+        outside = plate("far", box=(left, 30.0, left + 150, 80.0))
+        with pytest.raises(DataError, match="far: its box .* outside its image of 260×120"):
+            prepare.prepare("set", reader([outside]), tmp_path / "b", workers=1)
 
 
 def test_real_layout_on_several_processes_equals_one(tmp_path):

@@ -1,0 +1,31 @@
+"""Styles as tables: what is drawn how often, and in which colours."""
+
+import numpy as np
+import pytest
+
+from hpa_jax.charset import CHINA, GREECE, TAIWAN
+from hpa_jax.data.layouts import compile_layouts
+from hpa_jax.data.styles import STYLES
+
+
+def test_styles_are_drawn_as_often_as_they_weigh_whatever_their_patterns():
+    styles = [STYLES["taiwan_old"], STYLES["taiwan_new"]]
+    _, odds = compile_layouts(styles, TAIWAN, 7, ["font"], [1, 3])
+    first = len(styles[0].patterns)
+    assert (odds[:first].sum(), odds[first:].sum()) == (pytest.approx(1), pytest.approx(3))
+    patterns = np.array(list(styles[0].patterns.values()))
+    np.testing.assert_allclose(odds[:first], patterns / patterns.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "charset"), [("china_green", CHINA), ("greece", GREECE)])
+def test_colours_and_decals_are_those_of_the_style(name, charset):
+    style = STYLES[name]
+    layout, _ = compile_layouts([style], charset, 8, ["font"], None)
+    weights = np.array([palette.weight for palette in style.palettes])
+    np.testing.assert_allclose(layout.palette_odds[0], np.cumsum(weights / weights.sum()))
+    tops = [palette.top or palette.ground for palette in style.palettes]
+    np.testing.assert_allclose(layout.grounds[0, :, 0] * 255, tops, rtol=1e-6)
+    grounds = [palette.ground for palette in style.palettes]
+    np.testing.assert_allclose(layout.grounds[0, :, 1] * 255, grounds, rtol=1e-6)
+    shown = [decal.probability for decal in style.decals]
+    np.testing.assert_allclose(layout.decal_odds[0], [*shown, 0.0])
