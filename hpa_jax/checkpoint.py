@@ -47,8 +47,8 @@ def latest_step(manager: ocp.CheckpointManager) -> int | None:
     step = manager.latest_step()
     machine.agree(
         -1 if step is None else step,
-        f"{manager.directory}: the first process sees another latest checkpoint than {step}: the "
-        "workdir must be one folder that all processes share",
+        f"{manager.directory}: the processes see different latest checkpoints, this one {step}: "
+        "the workdir must be one folder that all processes share",
     )
     return step
 

@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-import zlib
 from collections.abc import Callable, Iterator
 
 import jax
@@ -142,13 +141,13 @@ def train_batches(
     """
     if not config.data.train:
         raise ValueError("this config only tests, and data.train is empty: --mode=evaluate")
-    report = pathlib.Path(config.data.prepared, records.REPORT)
+    digest = records.digest(config.data.prepared)
     machine.agree(
-        zlib.crc32(report.read_bytes()) >> 1 if report.exists() else 0,
-        f"data.prepared {config.data.prepared}: the first process has another set there: prepare "
+        digest,
+        f"data.prepared {config.data.prepared}: the processes have different sets there: prepare "
         "once, in a folder that all processes share, or copy it to each",
     )
-    if report.exists() and not _has(config, config.data.train):
+    if digest and not _has(config, config.data.train):
         raise _no_split(config, repr(config.data.train), "--config.data.train=SPLIT")
     batches = pipeline.train_batches(
         config.data.prepared,

@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -37,8 +38,7 @@ def main(argv: Sequence[str]) -> int:
         cache = str(pathlib.Path(_WORKDIR.value, ".cache").absolute())
         jax.config.update("jax_compilation_cache_dir", cache)
     command.set_up()
-    # In order, so that the processes that read ahead end too; training has a handler of its own.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _end_at_sigterm()
     try:
         if "://" in (_WORKDIR.value or ""):
             raise ValueError(
@@ -58,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
             return 0
         if _MODE.value == "train":
             train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+        _end_at_sigterm()  # again, for JAX's service, by which processes stop together, took it
         evaluate.evaluate_run(_CONFIG.value, _WORKDIR.value)
     except interrupt.Interrupted as stop:
         print(stop, file=sys.stderr)
@@ -69,15 +70,26 @@ def main(argv: Sequence[str]) -> int:
         _end_now(130)
     except (ImportError, OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if _DISTRIBUTED.value:  # the others may be waiting for this process
+            _end_now(1)
         return 1
     return 0
+
+
+def _end_at_sigterm() -> None:
+    # In order, so that the processes that read ahead end too; training has a handler of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def _end_now(status: int) -> NoReturn:
     """Ends what was interrupted anywhere, without the interpreter's last steps.
 
-    JAX 0.10 crashes in them, with another status, if XLA was just compiling.
+    JAX 0.10 crashes in them, with another status, if XLA was just compiling; and with processes
+    that wait for this one it would wait for minutes.
     """
+    limit = threading.Timer(10, os._exit, [status])
+    limit.daemon = True
+    limit.start()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

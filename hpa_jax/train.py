@@ -58,7 +58,9 @@ def train_and_evaluate(
         raise ValueError(
             f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
         )
-    with machine.claim(workdir) if jax.process_index() == 0 else contextlib.nullcontext():
+    prepared = config.data.get("prepared")  # which nobody is to prepare anew meanwhile
+    reading = machine.claim(pathlib.Path(prepared), shared=True) if prepared else None
+    with machine.claim_together(workdir), reading or contextlib.nullcontext():
         return _train(config, workdir)
 
 
@@ -102,8 +104,7 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
         contextlib.closing(TrainLog(workdir, config, first_step, schedule)) as log,
     ):
         if first_process:  # only now: a refused command leaves a run as it was
-            saved_config = config.to_json_best_effort(indent=2)
-            (workdir / "config.json").write_text(saved_config, encoding="utf-8")
+            (workdir / "config.json").write_text(described(config), encoding="utf-8")
         stop = False
         for step in range(first_step + 1, config.num_steps + 1):
             fed = next(feed)
@@ -113,14 +114,16 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
             stop = interrupted(step)
             if stop or step % config.eval_every == 0 or step == config.num_steps:
                 log.flush()  # before a broken state can be saved over a good one
+                trained = state.readable, resumable(state), metadata
                 accuracy = None
                 try:
                     if not stop:
                         accuracy = evaluate_all(plates, eval_step, state, step, log, interrupted)
-                finally:  # whatever ends an evaluation, no step is lost
-                    checkpoint.save(
-                        manager, step, state.readable, resumable(state), metadata, accuracy
-                    )
+                except BaseException:  # no step is lost; of several hosts one cannot save alone
+                    if jax.process_count() == 1:
+                        checkpoint.save(manager, step, *trained)
+                    raise
+                checkpoint.save(manager, step, *trained, accuracy)
                 log.draw()
                 stop = stop or interrupted(None)
             if stop:
@@ -170,11 +173,21 @@ def resume_or_start(
     return state
 
 
+def described(config: ml_collections.ConfigDict) -> str:
+    """A config as JSON, and which plates the folder holds that it names."""
+    fields = json.loads(config.to_json_best_effort())
+    if config.data.get("prepared"):
+        from hpa_jax.data import records  # TFDS is imported only where file data is used
+
+        fields["data"]["contents"] = f"{records.digest(config.data.prepared):08x}"
+    return json.dumps(fields, indent=2)
+
+
 def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]:
     """What a config has otherwise than the run's saved one, a line a field."""
     if not saved.is_file():
         return []
-    texts = saved.read_text(encoding="utf-8"), config.to_json_best_effort()
+    texts = saved.read_text(encoding="utf-8"), described(config)
     try:
         before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
     except ValueError:  # a start that was killed while it wrote

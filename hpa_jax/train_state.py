@@ -202,7 +202,7 @@ def start_from(
     digest = functools.reduce(
         lambda sum, x: zlib.crc32(x.tobytes(), sum), jax.tree.leaves(variables), 0
     )
-    machine.agree(digest >> 1, "config.init: the first process has other weights there")
+    machine.agree(digest >> 1, "config.init: the processes have different weights there")
     variables = jax.tree.map(
         lambda x, fresh: jax.make_array_from_callback(x.shape, fresh.sharding, lambda i: x[i]),
         variables,

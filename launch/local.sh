@@ -2,4 +2,4 @@
 # All accelerators of this machine.
 # usage: launch/local.sh configs/synthetic.py runs/synthetic [--config.batch_size=64 …]
 set -euo pipefail
-python -m hpa_jax.main --config="$1" --workdir="$2" "${@:3}"
+exec python -m hpa_jax.main --config="$1" --workdir="$2" "${@:3}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpa_jax import datasets, inputs, picture, readers
+from hpa_jax import datasets, inputs, picture, readers, train
 from hpa_jax.data import images, media_lab, records
 from hpa_jax.data.plate import DataError
 from tests.data import trees
@@ -346,3 +346,46 @@ def test_a_process_of_several_feeds_its_part(monkeypatch):
     for alone in (False, True):
         inputs.make_inputs(config, types.SimpleNamespace(is_fully_addressable=alone), None)
     assert parts == [(1, 2), (0, 1)]
+
+
+def test_files_that_were_cut_short_are_told_before_a_run_is_at_work_on_them(tmp_path):
+    config = folder_config(tmp_path, ["0.jpg,AB12,train,", "1.jpg,AB13,dev,"])
+    datasets.prepare_run(config)
+    (file,) = (tmp_path / "set").glob("folder-train.array_record-*")
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(
+        DataError, match="set: is damaged: the files of train have .* copy it again"
+    ):
+        datasets.train_batches(config, 1, 0)
+    assert records.Source(config.data.prepared, "dev")[0]
+    file.unlink()
+    with pytest.raises((DataError, OSError), match="folder-train.array_record"):
+        datasets.train_batches(config, 1, 0)
+
+
+def test_a_set_that_was_prepared_anew_is_told_on_resuming(tmp_path):
+    config = folder_config(tmp_path, ["0.jpg,AB12,train,", "1.jpg,AB13,dev,"])
+    datasets.prepare_run(config)
+    (tmp_path / "config.json").write_text(train.described(config))
+    assert train.changes(config, tmp_path / "config.json") == []
+    datasets.prepare_run(config)  # of the same photographs
+    assert train.changes(config, tmp_path / "config.json") == []
+    folder_config(tmp_path, ["0.jpg,AB14,train,", "1.jpg,AB13,dev,"])
+    datasets.prepare_run(config)
+    (change,) = train.changes(config, tmp_path / "config.json")
+    assert change.startswith("data.contents was ")
+
+
+def test_nothing_is_prepared_where_a_run_reads(tmp_path):
+    config = folder_config(tmp_path, ["0.jpg,AB12,train,", "1.jpg,AB13,dev,"])
+    datasets.prepare_run(config)
+
+    def prepare_meanwhile(*_):
+        with pytest.raises(ValueError, match="set: another run is at work in it"):
+            datasets.prepare_run(config)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "_train", prepare_meanwhile)
+        train.train_and_evaluate(config, tmp_path / "run")
+    datasets.prepare_run(config)

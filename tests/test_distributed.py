@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 
+from hpa_jax import machine
 from hpa_jax.data import prepare
 from tests.data.test_prepare import plate, reader
 
@@ -96,6 +97,41 @@ print("ended")
 """
 
 
+BROKEN = """
+import sys
+import jax
+address, process, workdir = sys.argv[1:]
+jax.config.update("jax_num_cpu_devices", 1)
+jax.distributed.initialize(address, 2, int(process))
+from configs import quickstart
+from hpa_jax import main, train
+c = quickstart.get_config()
+c.model.width = 0.125
+c.image_size = (25, 80)
+c.batch_size, c.eval_size = 4, 4
+c.freeze = ("backbone",)
+c.log_every, c.eval_every, c.optimizer.warmup_steps = 1, 1, 0
+c.optimizer.schedule = "constant"  # all as above: it is compiled already
+c.num_steps = 1
+for folder in (f"{workdir}/{process}", f"{workdir}/locked"):
+    try:
+        train.train_and_evaluate(c, folder)
+    except ValueError as error:
+        print("refused:", error, flush=True)
+count_right = train.count_right
+def count(*arguments):
+    if process == "1":
+        raise OSError("a shard cannot be read")
+    return count_right(*arguments)
+train.count_right = count
+try:
+    train.train_and_evaluate(c, f"{workdir}/run")
+except OSError as error:
+    print("error:", error)
+    main._end_now(1)
+"""
+
+
 @contextlib.contextmanager
 def two_processes(program, workdir):
     """Runs a program as two processes that know of each other."""
@@ -155,3 +191,16 @@ def test_two_processes_train_resume_and_evaluate(tmp_path):
     assert ["/4 plates right" in text for text in printed] == [True, False]  # said once
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+
+
+def test_what_stops_one_process_is_said_and_keeps_none_waiting(tmp_path):
+    (tmp_path / "locked").mkdir()
+    with machine.claim(tmp_path / "locked"), two_processes(BROKEN, tmp_path) as processes:
+        said = processes[1].communicate(timeout=300)[0]
+        processes[0].kill()  # as clusters do, once one has failed
+        said_by_the_first = processes[0].communicate()[0]
+    for process, text in enumerate((said_by_the_first, said)):
+        assert f"refused: workdir {tmp_path}/{process}: must be one folder that all" in text
+    assert f"refused: {tmp_path}/locked: another run is at work in it" in said_by_the_first
+    assert f"refused: {tmp_path}/locked: the first process was refused it" in said
+    assert "error: a shard cannot be read" in said and processes[1].returncode == 1

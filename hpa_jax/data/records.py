@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import zlib
 
 import numpy as np
 
@@ -107,12 +108,35 @@ class Source:
             counts = {name: info.num_examples for name, info in builder.info.splits.items()}
             problem = f"has no split {split!r}, or nothing in it; it has {counts}"
             raise DataError(directory, problem) from error
+        names = split_names(split)
+        for name, info in builder.info.splits.items():
+            if name in names or "all" in names:
+                _check_size(directory, info)
 
     def __len__(self) -> int:
         return len(self._bytes)
 
     def __getitem__(self, index: int) -> bytes:
         return self._bytes[index]
+
+
+def _check_size(directory: pathlib.Path, split: tfds.core.SplitInfo) -> None:
+    """Refuses files that were cut short, before a run is at work on them."""
+    size = sum(os.stat(path).st_size for path in split.filepaths)  # noqa: PTH116
+    if size != split.num_bytes:
+        raise DataError(
+            directory,
+            f"is damaged: the files of {split.name} have {size} bytes and should have "
+            f"{split.num_bytes}: copy it again, or run --mode=prepare",
+        )
+
+
+def digest(directory: str | os.PathLike) -> int:
+    """A number of 31 bits that tells prepared sets apart; 0 where there is none."""
+    files = [pathlib.Path(directory, name) for name in (REPORT, INFO)]
+    if not all(file.is_file() for file in files):
+        return 0
+    return zlib.crc32(b"".join(file.read_bytes() for file in files)) >> 1
 
 
 def _nothing_prepared(directory: str | os.PathLike) -> DataError:
