@@ -1,6 +1,7 @@
 """What every command of the package does first."""
 
 import contextlib
+import logging as std_logging
 import os
 import pathlib
 import signal
@@ -25,7 +26,9 @@ def set_up() -> None:
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no code
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.ERROR)
+        # What goes wrong in threads is raised here too, and told in one line.
+        logging.set_verbosity(logging.FATAL)
+        std_logging.getLogger("asyncio").setLevel(std_logging.CRITICAL)
     if jax.config.jax_compilation_cache_dir is None:
         with contextlib.suppress(RuntimeError):  # of users without a home, as some containers have
             home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
