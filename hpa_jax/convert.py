@@ -163,6 +163,7 @@ def _write(to: Path, variables: dict[str, Any], metadata: dict[str, Any]) -> Non
 
 def _main(argv: Sequence[str]) -> int:
     command.set_up()
+    command.end_by_signals()
     if len(argv) != 2:
         raise app.UsageError("name one file, or with --from=hpa_jax the --workdir of a run")
     source, to = argv[1], _TO.value
