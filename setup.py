@@ -23,6 +23,7 @@ setuptools.setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    package_dir={"": "."},  # so that a clone in the current folder hides no installed package
     packages=setuptools.find_packages(include=["hpa_jax", "hpa_jax.*"]),
     package_data={"hpa_jax": ["shipped/*", "py.typed"]},
     python_requires=">=3.11",

@@ -7,12 +7,13 @@ Without --checkpoint, the readers that `recognize` takes read together, as there
 `data/folder.py` reads: a labels.csv, or texts in the file names; what cannot be read is named on
 stderr and left out, and the exit status is 1. Prints the whole plates right by set (the folders
 below FOLDER), the expected calibration error, and from which confidence on 99.5 % of the accepted
-plates are right. With --to, writes `reliability.png` and `failures.png`. With --margin=0.2, a fifth
-of the plate's size on each side of its box is read too, as with a loose detector. With --rendered,
-the plates are freshly rendered, in the reader's own styles.
+plates are right. With --to, writes `reliability.png`, `failures.png` and `failures.csv`. With
+--margin=0.2, a fifth of the plate's size on each side of its box is read too, as with a loose
+detector. With --rendered, the plates are freshly rendered, in the reader's own styles.
 """
 
 import collections
+import csv
 import io
 import pathlib
 import sys
@@ -31,6 +32,7 @@ from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.styles import STYLES
 
 PAGE = 60  # failures on the sheet
+SHOWN = (0.5, 0.9)  # confidences of which it is told what is accepted from them on
 RENDERED = (96, 320)  # height and width of rendered plates: photographs are of no reader's size
 
 
@@ -196,19 +198,38 @@ def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
         )
     else:
         lines.append(f"at no confidence are {calibration.WANTED:.1%} right")
+    for least in SHOWN:
+        sure = confidence >= least
+        lines.append(
+            f"from {least} on: {sure.sum()}/{len(right)}, {right[sure].sum()} of them right"
+        )
+    if 2 * accepted < right.sum():
+        lines.append("a few that are read surely count as wrong: are they labelled right?")
     return lines
 
 
 def save_pictures(
     recognizers: Sequence[recognize.Recognizer], assessed: Sequence[Assessed], to: pathlib.Path
 ) -> list[pathlib.Path]:
-    """Writes `reliability.png` and, if plates were misread, `failures.png` to the folder `to`."""
+    """Writes `reliability.png` to the folder `to`, and what was misread to `failures.png` and .csv.
+
+    The picture shows the first ones, the table names all files, the surest reading first: of these
+    the labels may be wrong.
+    """
     confidence, right = outcomes(assessed)
     paths = [to / "reliability.png"]
     charts.reliability(confidence, right).savefig(paths[0])
     if not right.all():
         paths.append(to / "failures.png")
         failures_sheet(recognizers, assessed).save(paths[-1])
+        paths.append(to / "failures.csv")
+        wrong = sorted((a for a in assessed if not a.right), key=lambda a: -a.reading.confidence)
+        with paths[-1].open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            rows = csv.writer(file)
+            rows.writerow(("file", "label", "read", "confidence"))
+            for plate, reading, _ in wrong:
+                confidence = calibration.printed(reading.confidence)
+                rows.writerow((plate.name, plate.text, reading.text, f"{confidence:.4f}"))
     return paths
 
 

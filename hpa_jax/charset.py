@@ -104,11 +104,11 @@ def find_charset(name: str) -> Charset:
         raise ValueError(f"{error}; the names known are {', '.join(CHARSETS)}") from error
 
 
-def latin(text: str) -> str:
-    """A text in ASCII, for fonts that have no more: 皖A12345 as [AH]A12345, Ä as [U+00C4]."""
+def spell_out(text: str) -> str:
+    """A text for fonts of Latin, Greek and Cyrillic: 皖A12345 as [AH]A12345, 가 as [U+AC00]."""
 
     def spell(character: str) -> str:
         code = PROVINCE_CODES.get(character, f"U+{ord(character):04X}")
-        return character if character.isascii() else f"[{code}]"
+        return character if character < "\u0530" else f"[{code}]"
 
     return "".join(map(spell, text))

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from hpa_jax import calibration
-from hpa_jax.charset import PROVINCES, latin
+from hpa_jax.charset import PROVINCES, spell_out
 
 
 def positions(places: Sequence[Mapping[str, int]]) -> Figure:
@@ -23,7 +24,7 @@ def positions(places: Sequence[Mapping[str, int]]) -> Figure:
       places: for each position, the characters there and their counts.
     """
     characters = sorted(set(itertools.chain(*places)), key=lambda c: (PROVINCES.find(c), c))
-    labels = [latin(character).strip("[]") for character in characters]
+    labels = [spell_out(character).strip("[]") for character in characters]
     size = 1.5 + 0.25 * len(characters), 0.6 + 1.1 * len(places)  # inches
     figure = Figure(size, layout="constrained")
     axes = figure.subplots(len(places), squeeze=False, sharex=True)[:, 0]
@@ -71,7 +72,7 @@ def curves(metrics: str | os.PathLike) -> Figure:
         for name, value in scalars.items():
             series.setdefault(name, []).append((step, value))
     panels = {
-        "loss": [name for name in series if "loss" in name],
+        "loss": _losses(series),
         "share of plates right": [name for name in series if name.startswith("accuracy")],
     }
     panels = {title: names for title, names in panels.items() if names}
@@ -83,6 +84,19 @@ def curves(metrics: str | os.PathLike) -> Figure:
         axis.set_ylabel(title)
         axis.legend()
         axis.grid(alpha=0.3)
-    axes[0].set_yscale("log")
+        if title == "loss":
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(ScalarFormatter())
+            axis.yaxis.set_minor_formatter(ScalarFormatter())
+        else:
+            axis.set_ylim(-0.02, 1.02)
     axes[-1].set_xlabel("step")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def _losses(series: Mapping[str, Sequence[tuple[int, float]]]) -> list[str]:
+    """The loss and its terms, where there are several that are trained."""
+    terms = [name for name, points in series.items() if name.endswith("_loss")]
+    taught = [name for name in terms if any(value for _, value in series[name])]
+    return ["loss", *(taught if len(taught) > 1 else [])]

@@ -170,15 +170,20 @@ def train_batches(
     return batches
 
 
+def has_maps(config: ml_collections.ConfigDict) -> bool:
+    """Whether any plate that is trained on, of those from files, has character boxes."""
+    counts = records.read_report(config.data.prepared).with_boxes
+    names = records.split_names(config.data.train)
+    return any(count for name, count in counts.items() if name in names or "all" in names)
+
+
 def _check_maps(config: ml_collections.ConfigDict) -> None:
     """Says so where LS and LP are asked for and no plate has character boxes to teach them.
 
     Raises:
       ValueError: nothing else is to be learned.
     """
-    counts = records.read_report(config.data.prepared).with_boxes
-    names = records.split_names(config.data.train)
-    if any(count for name, count in counts.items() if name in names or "all" in names):
+    if has_maps(config):
         return
     lacking = f"no plate of {config.data.train} has character boxes"
     estimated = "data.estimate_boxes, when preparing, makes boxes of plates whose text fits a style"

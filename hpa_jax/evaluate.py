@@ -89,6 +89,7 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     folder.mkdir(parents=True, exist_ok=True)
     config = config.copy_and_resolve_references()
     config.image_size = reader.image_size  # whatever it was trained at
+    taught = config.loss.semantic and _are_maps_taught(config)
     if config.data.get("rendered"):
         config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts
     charset = find_charset(config.charset)
@@ -98,7 +99,7 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     tests = inputs.make_inputs(config, sharding, key).tests
     if not tests:
         print("Nothing tested: this config has no data.test; see python -m hpa_jax.assess --help")
-    semantic = semantic_map(reader) if config.loss.semantic else None
+    semantic = semantic_map(reader) if taught else None
     for name, test in tests.items():
         pairs, pages = read_all(reader, with_progress(name, test), charset, semantic)
         first, *others = summary(pairs, charset)
@@ -110,6 +111,14 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
                 picture.page(rows).save(path)
                 print(f"{path}: what was read, and each character's HPA map")
     print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")
+
+
+def _are_maps_taught(config: ml_collections.ConfigDict) -> bool:
+    if not config.data.get("prepared") or config.data.rendered:
+        return True
+    from hpa_jax import datasets  # as in `inputs`
+
+    return datasets.has_maps(config)
 
 
 def _tell_of_limits(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import pathlib
 import typing
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hpa_jax.charset import Charset, latin
+from hpa_jax.charset import Charset, spell_out
 from hpa_jax.models.layers import interpolation_matrix
 
 if typing.TYPE_CHECKING:
@@ -64,9 +67,9 @@ def maps_row(
     row = Image.new("RGB", ((width + 4) * tiles, height + CAPTION * (1 + wrong)), PAPER)
     draw = ImageDraw.Draw(row)
     colour = WRONG if wrong else INK if truth is None else RIGHT
-    caption = f"{latin(reading.text)}  {reading.confidence:.2f}"
+    caption = f"{spell_out(reading.text)}  {reading.confidence:.2f}"
     if wrong:
-        caption += f"\nis {latin(truth)}"
+        caption += f"\nis {spell_out(truth)}"
     _tile(row, draw, 0, image_HWC, caption, colour)
     if semantic is not None:
         _tile(row, draw, width + 4, painted(image_HWC, *semantic), "semantic map", INK)
@@ -74,15 +77,22 @@ def maps_row(
         zip(maps, reading.characters, strict=False), start=tiles - len(maps)
     ):
         tile = overlay(image_HWC, map_hw)
-        _tile(row, draw, i * (width + 4), tile, f"{latin(character)}  {confidence:.2f}", INK)
+        _tile(row, draw, i * (width + 4), tile, f"{spell_out(character)}  {confidence:.2f}", INK)
     return row
 
 
 def _tile(row, draw, left, pixels, caption, colour) -> None:
     row.paste(Image.fromarray(pixels), (left, 0))
-    draw.text(
-        (left + 2, pixels.shape[0] + 2), caption, fill=colour, font=ImageFont.load_default(13)
-    )
+    draw.text((left + 2, pixels.shape[0] + 2), caption, fill=colour, font=_font(caption.isascii()))
+
+
+@functools.cache
+def _font(ascii_only: bool) -> ImageFont.FreeTypeFont:
+    """Pillow's font, which has no more than ASCII, or Matplotlib's."""
+    if ascii_only:
+        return ImageFont.load_default(13)
+    matplotlib = pathlib.Path(importlib.util.find_spec("matplotlib").origin).parent
+    return ImageFont.truetype(str(matplotlib / "mpl-data/fonts/ttf/DejaVuSans.ttf"), 12)
 
 
 def page(rows: Sequence[Image.Image]) -> Image.Image:
@@ -120,16 +130,16 @@ def contact_sheet(
     tile_width, tile_height = len(pictures) * (width + 4) + 8, height + 24
     rows = -(-count // columns)
     sheet = Image.new("RGB", (columns * tile_width, HEADER + rows * tile_height), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    draw = ImageDraw.Draw(sheet)
     for i in range(count):
         left, top = i % columns * tile_width + 4, HEADER + i // columns * tile_height + 4
         for j, (name, picture) in enumerate(pictures.items()):
             if i < columns:
-                draw.text((left + j * (width + 4) + 2, 2), name, fill=INK, font=font)
+                draw.text((left + j * (width + 4) + 2, 2), name, fill=INK, font=_font(True))
             sheet.paste(Image.fromarray(np.asarray(picture[i])), (left + j * (width + 4), top))
         ids = batch["characters"][i]
         readable = (ids >= 0).all()
-        text = latin(charset.decode(ids)) if readable else "cannot be written in this charset"
+        text = spell_out(charset.decode(ids)) if readable else "cannot be written in this charset"
         label = text if batch["has_maps"][i] else f"{text}   (no maps)"
-        draw.text((left + 2, top + height + 1), label, fill=INK, font=font)
+        draw.text((left + 2, top + height + 1), label, fill=INK, font=_font(label.isascii()))
     return sheet

@@ -27,6 +27,8 @@ from hpa_jax.models.layers import scaled
 from hpa_jax.pixels import Decoded, Images, decode_ahead, find_images, to_pixels
 from hpa_jax.runtime import all_probabilities, make_forward
 
+NO_PLATE = 0.01  # confidence below which an image most likely shows no plate, or much besides
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
@@ -366,7 +368,7 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     if _FORMAT.value == "csv":
         _write_row("file", "text", "confidence")
-    failed = []
+    failed, unsure = [], 0
 
     def tell(error: object) -> None:
         failed.append(error)
@@ -383,12 +385,19 @@ def _run(argv: Sequence[str]) -> int:
             tell(reading)
             continue
         _write(file, reading, _FORMAT.value)
+        unsure += reading.confidence < NO_PLATE
         if drawn:
             try:  # numbered, for files of one name in two folders
                 row = picture.maps_row(to_pixels(source, recognizers[0].image_size), reading)
                 row.save(drawn / f"{count:05d}_{file.name}.maps.png")
             except (OSError, ValueError) as error:
                 tell(f"maps of {file}: {error}")
+    if 2 * unsure > len(photographs):
+        print(
+            f"{unsure} of {len(photographs)} were read with a confidence below {NO_PLATE}: an "
+            "image must be one plate, cut out",
+            file=sys.stderr,
+        )
     return 1 if failed else 0
 
 

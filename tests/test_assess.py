@@ -42,8 +42,10 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
     lines = assess.summary(assessed, "0123456789")
     assert any(line.startswith("4 of them have ") for line in lines)
     pictures = assess.save_pictures([reader], assessed, tmp_path)
-    assert [picture.name for picture in pictures] == ["reliability.png", "failures.png"]
-    assert all(Image.open(picture).width > 80 for picture in pictures)
+    assert [p.name for p in pictures] == ["reliability.png", "failures.png", "failures.csv"]
+    assert all(Image.open(picture).width > 80 for picture in pictures[:2])
+    (row,) = csv.DictReader(pictures[2].open())
+    assert (row["file"], row["label"]) == ("a/0.png", "AAAAAA") and row["read"] != "AAAAAA"
     with pytest.raises(ValueError, match="2 of 2 plates were read right"):
         assess.fit_temperature(reader, [each for each in assessed if each.right][:2])
     fitted = assess.fit_temperature(reader, assessed)
@@ -61,9 +63,13 @@ def test_the_printed_threshold_is_the_one_that_was_tried():
         )
         for i, value in enumerate(confidence)
     ]
-    assert assess.summary(assessed, "AB")[-1] == "at no confidence are 99.5% right"
-    line = assess.summary(assessed[:100], "AB")[-1]
-    assert line == "from confidence 0.9999 on: 100/100 accepted, 100/100 of them right"
+    lines = assess.summary(assessed, "AB")
+    assert "at no confidence are 99.5% right" in lines
+    assert "from 0.9 on: 102/102, 100 of them right" in lines
+    assert lines[-1] == "a few that are read surely count as wrong: are they labelled right?"
+    lines = assess.summary(assessed[:100], "AB")
+    assert "from confidence 0.9999 on: 100/100 accepted, 100/100 of them right" in lines
+    assert not any("labelled" in line for line in lines)
 
 
 def test_readers_read_together_and_what_cannot_be_read_is_left_out():

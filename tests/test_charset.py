@@ -61,5 +61,5 @@ def test_signs_that_no_label_has_are_refused(signs, named):
         charset.find_charset(signs)
 
 
-def test_latin_spells_what_fonts_lack():
-    assert charset.latin("皖A1Ä") == "[AH]A1[U+00C4]"
+def test_what_fonts_lack_is_spelled_out():
+    assert charset.spell_out("皖A1Ä가") == "[AH]A1Ä[U+AC00]"

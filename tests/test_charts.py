@@ -36,9 +36,20 @@ def test_curves_show_each_loss_and_accuracy_over_its_steps(tmp_path):
         appended.write(json.dumps({"step": 2, "accuracy_test": 0.5}) + "\n")
     _, axis = charts.curves(file).axes
     assert axis.lines[0].get_xydata().tolist() == [[2, 0.5]]
+    assert axis.get_ylim()[0] <= 0 and axis.get_ylim()[1] >= 1
     charts.curves(file).savefig(tmp_path / "curves.png")
 
 
 def test_characters_that_take_more_room_stand_upright():
-    (axis,) = charts.positions([{"A": 1, "Ä": 1}]).axes
+    (axis,) = charts.positions([{"A": 1, "가": 1}]).axes
     assert [tick.get_rotation() for tick in axis.get_xticklabels()] == pytest.approx([90, 90])
+
+
+def test_curves_leave_out_terms_that_are_not_trained(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    line = {"step": 1, "loss": 2.0, "character_loss": 2.0, "semantic_loss": 0.0}
+    file.write_text(json.dumps(line) + "\n")
+    assert [line.get_label() for line in charts.curves(file).axes[0].lines] == ["loss"]
+    file.write_text(json.dumps(line | {"loss": 2.5, "semantic_loss": 0.5}) + "\n")
+    shown = [line.get_label() for line in charts.curves(file).axes[0].lines]
+    assert shown == ["loss", "character_loss", "semantic_loss"]

@@ -36,3 +36,14 @@ def test_maps_lie_where_the_network_looked():
     rows, columns = np.nonzero(shown)
     assert abs(rows.mean() - 25) < 0.6 and abs(columns.mean() - 80) < 0.6
     assert (np.ptp(rows), np.ptp(columns)) == (24, 40)
+
+
+def test_letters_beyond_ascii_are_drawn():
+    image = np.full((50, 160, 3), 100, np.uint8)
+    captions = [
+        np.asarray(picture.maps_row(image, Reading(text, 0.5, ())))[50:]
+        for text in ("Ö", "Ä", "가")
+    ]
+    assert not np.array_equal(captions[0], captions[1])  # as boxes of what the font lacks would be
+    plain = np.asarray(picture.maps_row(image, Reading("[U+AC00]", 0.5, ())))[50:]
+    assert np.array_equal(captions[2], plain)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from hpa_jax import checkpoint, pixels, recognize
+from hpa_jax import checkpoint, pixels, readers, recognize, weights
 from hpa_jax.charset import TAIWAN
 from hpa_jax.models.hpa import HPANet
 from tests.networks import random_variables, smooth_images
@@ -224,6 +224,18 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     again = command(workdir, "--format=json", f"--maps={maps}", folder)
     assert again.stdout == done.stdout  # the maps that lie there by now are no plates
     assert str(drawn[0]) in command(workdir, f"--maps={maps}", drawn[0]).stdout  # unless named
+
+
+def test_command_says_when_images_are_no_plates(reader, metadata, images, tmp_path):
+    unsure = weights.soften(reader.variables, 9.0)
+    (tmp_path / "unsure.npz").write_bytes(readers.to_bytes(unsure, metadata | {"about": ""}))
+    for i in range(2):
+        Image.fromarray(images[i]).save(tmp_path / f"{i}.png")
+    done = command(tmp_path / "unsure.npz", tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "2 of 2 were read with a confidence below 0.01: an image must be one plate, cut out\n"
+    )
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no full disk to write to")

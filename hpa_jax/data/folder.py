@@ -15,6 +15,7 @@ codes; at the root it is as without the column. Links are followed, each folder 
 of one folder the first in the alphabet is its split.
 """
 
+import collections
 import hashlib
 import os
 import pathlib
@@ -160,7 +161,7 @@ def _spelt(other: re.Match) -> str:
 
 
 def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
-    waiting, seen = [root], set()
+    waiting, seen, texts = [root], set(), collections.Counter()
     while waiting:
         folder = waiting.pop(0)
         if (real := os.path.realpath(folder)) in seen:
@@ -172,6 +173,7 @@ def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
         for name in files.image_names(folder):
             text = normalise_text(pathlib.PurePath(name).stem.partition("_")[0])
             if text:
+                texts[text] += 1
                 split = named or split_by_hash(text)
                 path = "/".join((*(below or (root.name,)), name))
                 try:
@@ -181,3 +183,10 @@ def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
             else:
                 problem = "its name should begin with the plate's text, as in AB-1234_3.jpg"
                 on_bad(DataError(folder / name, problem))
+    text, count = texts.most_common(1)[0] if len(texts) == 1 else ("", 0)
+    if count > 1 and text.isalpha():  # as cameras name them
+        raise DataError(
+            root,
+            f"all file names begin with {text!r}: they should begin with the plate's text, as in "
+            "AB-1234_3.jpg, or write a labels.csv",
+        )

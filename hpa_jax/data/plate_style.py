@@ -24,7 +24,8 @@ class Row:
       y: height of the row's middle.
       character: width and height of a character's box.
       gap: space between two boxes.
-      separator: width that each of the pattern's "-", "·" and " " takes, between two gaps.
+      separator: width that each of the pattern's "-", "·" and " " takes, between two gaps; the
+        hyphen itself is 0.11 of a character's height wide.
       glyphs: the special font that the row is written in, where there is one (`glyphs.SPECIAL`).
       x: where the row's middle is, as beside a blue band; None: in the plate's.
     """

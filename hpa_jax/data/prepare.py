@@ -170,6 +170,7 @@ def _writable(
         on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
     elif num_characters is not None and len(plate.text) > num_characters:
         what = f"{len(plate.text)} characters, and num_characters is {num_characters}"
+        what += ": give a higher one, in training too"
         on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
     elif num_characters is not None and len(plate.text) < num_characters and not void:
         what = f"fewer than {num_characters} characters: that needs model.void=True"

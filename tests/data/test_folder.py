@@ -89,6 +89,16 @@ def test_a_folder_above_labelled_ones_is_not_read_by_names(tmp_path):
         list(folder.read(tmp_path))
 
 
+def test_names_of_cameras_are_no_labels(tmp_path):
+    for name in ("IMG_0001.jpg", "IMG_0002.jpg"):
+        trees.write(tmp_path / name, b"x")
+    with pytest.raises(DataError, match="all file names begin with 'IMG': they should begin with"):
+        list(folder.read(tmp_path))
+    (tmp_path / "IMG_0001.jpg").rename(tmp_path / "AB12_1.jpg")
+    (tmp_path / "IMG_0002.jpg").rename(tmp_path / "AB12_2.jpg")  # one car
+    assert [plate.text for plate in folder.read(tmp_path)] == ["AB12", "AB12"]
+
+
 def test_folder_names(tmp_path):
     trees.write(tmp_path / "Test/AB-1234_3.jpg", b"x")
     trees.write(tmp_path / "ab1234.PNG", b"x")
