@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hpa_jax import calibration
 from hpa_jax.charset import PROVINCES, spell_out
@@ -86,8 +86,9 @@ def curves(metrics: str | os.PathLike) -> Figure:
         axis.grid(alpha=0.3)
         if title == "loss":
             axis.set_yscale("log")
-            axis.yaxis.set_major_formatter(ScalarFormatter())
-            axis.yaxis.set_minor_formatter(ScalarFormatter())
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
         else:
             axis.set_ylim(-0.02, 1.02)
     axes[-1].set_xlabel("step")
