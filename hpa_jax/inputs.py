@@ -56,11 +56,8 @@ NUMBERS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
         lambda x: 0 <= x < math.inf,
         "must be finite and not negative",
     ),
-    (
-        "optimizer.decay optimizer.momentum ema",
-        lambda x: 0 <= x < 1,
-        "must be from 0 to less than 1",
-    ),
+    ("optimizer.decay optimizer.momentum", lambda x: 0 <= x < 1, "must be from 0 to less than 1"),
+    ("ema", lambda x: 0 <= x < 1, "is a decay, from 0 to less than 1"),
     ("data.jitter data.cut", lambda x: 0 <= x <= 1, "is a share, from 0 to 1"),
     ("seed", lambda x: 0 <= x < 2**31, f"must be from 0 to {2**31 - 1}"),
 )

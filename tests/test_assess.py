@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import types
 
 import jax
 import numpy as np
@@ -115,3 +116,27 @@ def test_rendered_plates_differ(monkeypatch):
     monkeypatch.setattr(assess.synthetic, "make_renderer", lambda *_, **__: render)
     plates = assess.render_plates(["taiwan_old"], TAIWAN, 6, 3)
     assert len({p.text for p in plates}) == 3
+
+
+def test_failures_and_temperature_are_of_the_crops_that_were_read(monkeypatch):
+    file, sizes, truths = io.BytesIO(), [], []
+    Image.new("RGB", (60, 40)).save(file, "PNG")
+
+    def read_with_all(recognizers, images, maps):
+        sizes.extend(image.size for image in images)
+        return [recognize.Reading("A", 0.5, ())] * len(sizes)
+
+    monkeypatch.setattr(recognize, "read_with_all", read_with_all)
+    monkeypatch.setattr(assess.picture, "maps_row", lambda *row: truths.append(row[2]))
+    monkeypatch.setattr(assess.picture, "page", list)
+    box = (10.0, 10.0, 50.0, 30.0)
+    plates = [Plate(file.getvalue(), text, "dev", text, box) for text in ("A", "B1", "C1")]
+    assessed = [assess.Assessed(p, recognize.Reading("A", 0.5, ()), 0.1) for p in plates]
+    reader = types.SimpleNamespace(
+        image_size=(25, 80), probabilities=lambda images: sizes.extend(i.size for i in images)
+    )
+    assess.failures_sheet([reader], assessed)
+    assert truths == ["B1", "C1"]
+    monkeypatch.setattr(assess.calibration, "fit_temperature", lambda *_: 1.0)
+    assess.fit_temperature(reader, assessed)
+    assert sizes == [(48, 24)] * 5

@@ -76,3 +76,19 @@ def test_a_signal_while_xla_compiles_ends_it_in_order(number, status):
     assert done.returncode == status, done.stderr
     assert done.stdout == "cleaned up\n"
     assert "Traceback" not in done.stderr
+
+
+def test_a_closed_pipe_ends_a_reading_without_a_traceback():
+    script = "import signal; from hpa_jax import command; command.end_by_signals(); "
+    script += "signal.raise_signal(signal.SIGPIPE)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_programs_are_kept_where_the_user_says(no_cache_folder, monkeypatch):
+    monkeypatch.setattr(command.sys.stdout, "reconfigure", lambda **_: None, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/of-mine")
+    for given, kept in (("/named", "/named"), (None, "/of-mine/hpa_jax")):
+        jax.config.update("jax_compilation_cache_dir", given)
+        command.set_up()
+        assert jax.config.jax_compilation_cache_dir == kept

@@ -204,4 +204,8 @@ def test_the_charset_must_fit_the_classes(tmp_path):
     with pytest.raises(ValueError, match="reads 24 characters and the charset has 34"):
         convert.convert_vim_lpr(tmp_path / "weights.pth", tmp_path / "reader")
     convert.convert_vim_lpr(tmp_path / "weights.pth", tmp_path / "reader", hpa_jax.GREECE)
-    assert checkpoint.load(tmp_path / "reader")[1]["charset"] == hpa_jax.GREECE.characters
+    metadata = checkpoint.load(tmp_path / "reader")[1]
+    assert metadata["charset"] == hpa_jax.GREECE.characters and metadata["network"]["grey"]
+    colour = tmp_path / "colour"
+    convert.convert_vim_lpr(tmp_path / "weights.pth", colour, hpa_jax.GREECE, grey=False)
+    assert not checkpoint.load(colour)[1]["network"]["grey"]

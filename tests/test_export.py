@@ -25,7 +25,7 @@ def run(tmp_path_factory):
     model = hpa_jax.HPANet(width=0.125, num_characters=3, void=True, grey=True)
     workdir = tmp_path_factory.mktemp("run")
     manager = checkpoint.open_manager(workdir)
-    metadata = checkpoint.make_metadata(model, hpa_jax.TAIWAN, (25, 80), ())
+    metadata = checkpoint.make_metadata(model, hpa_jax.TAIWAN, (25, 80), ("taiwan_old",))
     checkpoint.save(manager, 1, random_variables(model, (25, 80)), None, metadata)
     manager.close()
     return workdir
@@ -77,7 +77,9 @@ def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):
     manager = checkpoint.open_manager(tmp_path)
     checkpoint.save(manager, 1, variables, None, half)
     manager.close()
-    export.export(tmp_path, "onnx", tmp_path / "half.onnx", plates=smooth_images(70, (25, 80)))
+    plates = smooth_images(70, (25, 80))
+    compared = export.export(tmp_path, "onnx", tmp_path / "half.onnx", plates=plates)
+    assert compared == 73  # these, and three random ones
     export.export(run, "onnx", tmp_path / "single.onnx")
     images = smooth_images(5, (25, 80))
     files = [(tmp_path / f"{name}.onnx").read_bytes() for name in ("half", "single")]
@@ -91,7 +93,9 @@ def test_an_npz_of_a_network_that_reads_nothing_yet_is_kept_and_told(run, tmp_pa
     assert hpa_jax.load_recognizer(tmp_path / "early.npz").charset == hpa_jax.TAIWAN
     with pytest.warns(UserWarning, match="reads none of 3 images"):
         export.export(tmp_path / "early.npz", "npz", tmp_path / "again.npz")
-    assert readers.load(tmp_path / "again.npz")[1]["about"] == "early"
+    again = readers.load(tmp_path / "again.npz")[1]
+    assert again["about"] == "early"
+    assert again["styles"] == checkpoint.load_reader(run)[1]["styles"] != []
 
 
 def test_what_is_missing_is_named(run, tmp_path):

@@ -1,8 +1,10 @@
 """Pictures of readings show what they say they show."""
 
 import numpy as np
+from PIL import ImageDraw
 
 from hpa_jax import picture
+from hpa_jax.charset import TAIWAN
 from hpa_jax.recognize import Reading
 
 
@@ -47,3 +49,23 @@ def test_letters_beyond_ascii_are_drawn():
     assert not np.array_equal(captions[0], captions[1])  # as boxes of what the font lacks would be
     plain = np.asarray(picture.maps_row(image, Reading("[U+AC00]", 0.5, ())))[50:]
     assert np.array_equal(captions[2], plain)
+
+
+def test_captions_say_what_was_read_and_what_it_is(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, xy, text, fill, font: said.append((text, fill))
+    )
+    image, maps = np.zeros((50, 160, 3), np.uint8), np.ones((2, 7, 20), np.float32)
+    reading = Reading("AB", 0.5, (("A", 0.9), ("B", 0.6)), maps)
+    for truth in ("AC", "AB"):
+        picture.maps_row(image, reading, truth)
+    tiles = [("A  0.90", picture.INK), ("B  0.60", picture.INK)]
+    wrong, right = ("AB  0.50\nis AC", picture.WRONG), ("AB  0.50", picture.RIGHT)
+    assert said == [wrong, *tiles, right, *tiles]
+    said.clear()
+    ids = np.stack([TAIWAN.encode(text, 4) for text in ("AB12", "CD34")])
+    batch = {"image": np.stack([image] * 2), "characters": ids, "has_maps": np.zeros(2, bool)}
+    picture.contact_sheet(batch, batch, TAIWAN)
+    labels = [text for text, _ in said if "(no maps)" in text]
+    assert labels == ["AB12   (no maps)", "CD34   (no maps)"]

@@ -35,3 +35,11 @@ def test_points_in_another_order_keep_their_box(tmp_path):
     table.write_text("\n".join([header, ",".join([path, *["7"] * 8, label])]))
     with pytest.raises(DataError, match="line 2: the box 7, 7, 7, 7 has no area"):
         list(clpd.read(tmp_path))
+
+
+def test_backslashes_part_folders_too(tmp_path):
+    trees.clpd(tmp_path, ["皖A12345"], "utf-8")
+    table = tmp_path / "CLPD.csv"
+    table.write_text(table.read_text().replace("CLPD_1200/", "CLPD_1200\\"))
+    (plate,) = clpd.read(tmp_path)
+    assert plate.image.exists()

@@ -236,3 +236,10 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "train/again").symlink_to(tmp_path)
     (tmp_path / "dev").symlink_to(tmp_path / "train")
     assert [plate.text for plate in folder.read(tmp_path)] == ["AB12"]
+
+
+def test_an_empty_folder_is_not_looked_for_above(tmp_path):
+    trees.write(tmp_path / "AB12.jpg", b"x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="it holds nothing"):
+        list(folder.read(tmp_path / "empty"))

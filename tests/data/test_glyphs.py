@@ -94,3 +94,8 @@ def test_characters_that_a_font_draws_alike_are_named(tmp_path):
     with pytest.warns(UserWarning) as told:
         glyphs.make_atlas("皖A0O", [tmp_path])
     assert [str(warning.message) for warning in told] == ["fonts: 140 draws 皖, 0, O alike"]
+
+
+def test_narrow_glyphs_stay_narrow():
+    ink = glyphs.make_atlas("01BH", ["pillow"]).distance[0] > 0
+    assert ink[1].any(axis=0).sum() < 0.8 * ink[3].any(axis=0).sum()

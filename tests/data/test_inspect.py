@@ -56,3 +56,24 @@ def test_the_sheet_shows_the_whole_split(tmp_path):
     batch = inspect.sample(tmp_path, "train", TAIWAN, 4, (20, 40))
     texts = [TAIWAN.decode(ids) for ids in batch["characters"]]
     assert (texts[0], texts[-1]) == ("AB00", "AB39")
+
+
+def test_charts_are_of_each_split_and_the_first_column_as_it_was_prepared(tmp_path, monkeypatch):
+    plates = [plate("a"), plate("t", "test", "CD34")]
+    prepare.prepare("set", reader(plates), tmp_path / "set", workers=1)
+    first_places, sheets = [], []
+    positions, blank = inspect.charts.positions, Image.new("RGB", (9, 9))
+
+    def drawn(places):
+        first_places.append(dict(places[0]))
+        return positions(places)
+
+    monkeypatch.setattr(inspect.charts, "positions", drawn)
+    monkeypatch.setattr(inspect, "contact_sheet", lambda *two: sheets.append(two[:2]) or blank)
+    inspect.inspect(tmp_path / "set", tmp_path / "to", TAIWAN, 4, jitter=0.1)
+    assert sorted(map(sorted, first_places)) == [["A"], ["A", "C"], ["C"]]
+    for plain, trained in sheets:
+        split = {"AB12": "train", "CD34": "test"}[TAIWAN.decode(plain["characters"][0])]
+        prepared = inspect.sample(tmp_path / "set", split, TAIWAN, 4, (50, 160))
+        assert (plain["image"] == prepared["image"]).all()
+        assert (trained["image"] != plain["image"]).any()

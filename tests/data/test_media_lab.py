@@ -59,3 +59,14 @@ def test_media_lab_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path)
     )
     with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
         list(media_lab.read(tmp_path))
+
+
+def test_media_lab_photographs_are_the_same_in_either_spelling(tmp_path):
+    rows = [f"a{slash}{i}.jpg,AB1{i},normal" for i in range(8) for slash in "/\\"]
+    trees.write(tmp_path / "annotations.csv", "\n".join(["file,text,subset", *rows]))
+    plates = list(media_lab.read(tmp_path))
+    assert len(plates) == 16 and len({(plate.image, plate.split) for plate in plates}) == 8
+    rows = ["a/1.jpg,AB12,Normal", "a\\1.jpg,AB13,Difficult"]
+    trees.write(tmp_path / "annotations.csv", "\n".join(["file,text,subset", *rows]))
+    with pytest.raises(DataError, match="a/1.jpg is both normal and difficult"):
+        list(media_lab.read(tmp_path))

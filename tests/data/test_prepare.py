@@ -419,3 +419,37 @@ def test_names_that_are_no_utf8_are_kept_readable(tmp_path):
     prepare.prepare("set", reader([odd]), tmp_path / "set", workers=1)
     (row,) = read_back(tmp_path / "set")
     assert row["name"].decode() == "AB12_\\udcff.jpg"
+
+
+def test_corrected_labels_are_prepared_anew(tmp_path):
+    for text in ("AB12", "AB13"):
+        prepare.prepare("set", reader([plate(text=text)]), tmp_path, workers=1)
+        assert read_back(tmp_path)[0]["text"].decode() == text
+
+
+def test_rectified_plates_are_prepared_anew(tmp_path):
+    corners = ((40.0, 30.0), (200.0, 50.0), (190.0, 100.0), (30.0, 80.0))
+    images = []
+    for rectify in (False, True):
+        slanted = reader([plate(corners=corners, characters=())])
+        prepare.prepare("set", slanted, tmp_path, rectify=rectify, workers=1)
+        images.append(read_back(tmp_path)[0]["image"])
+    assert images[0].shape != images[1].shape or (images[0] != images[1]).any()
+
+
+def test_colours_keep_their_places(tmp_path):
+    pixels = np.zeros((40, 120, 3), np.uint8)
+    pixels[:, ::2, 0], pixels[:, 1::2, 1] = 255, 130  # equally bright
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    striped = Plate(buffer.getvalue(), "p", "train", "A")
+    prepare.prepare("set", reader([striped]), tmp_path, workers=1)
+    assert np.abs(read_back(tmp_path)[0]["image"].astype(int) - pixels).mean() < 20
+
+
+def test_a_report_counts_boxes_and_tells_how_many_bad_files_it_leaves_out(tmp_path):
+    plates = reader([plate("a"), plate("b", characters=(), text="AB13")])
+    report = prepare.prepare("set", plates, tmp_path, workers=1)
+    assert report.with_boxes == {"train": 1} and "with character boxes: 1 of train" in str(report)
+    report.bad = [f"{i}" for i in range(23)]
+    assert "… and 3 more in report.json" in str(report)

@@ -321,3 +321,42 @@ def test_options_below_nothing_are_refused(name):
 def test_style_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(ValueError, match=f"^style 'taiwan_new': .*{message}"):
         dataclasses.replace(STYLES["taiwan_new"], **change)
+
+
+def plain_style(**changes):
+    bare = {"palettes": BLACK_ON_WHITE, "patterns": {"AAA 9999": 1}, "decals": (), "border": (4, 0)}
+    return dataclasses.replace(STYLES["taiwan_new"], **bare | changes)
+
+
+def test_palettes_are_painted_as_often_as_they_weigh_and_shaded_from_the_top():
+    palettes = (
+        Palette((0, 0, 200), (0, 0, 0), 3, top=(200, 0, 0)),
+        Palette((0, 200, 0), (0, 0, 0)),
+    )
+    style = plain_style(palettes=palettes)
+    images = render([style], count=64, realism=0.0, only="image").astype(int)
+    green = images[..., 1].mean(axis=(1, 2)) > 80
+    assert 6 <= green.sum() <= 26  # a quarter
+    red = images[~green, ..., 0]
+    assert red[:, :12].mean() > 2 * red[:, -12:].mean()
+
+
+def test_hyphens_and_borders_are_painted():
+    def dark(style):
+        batch = render([style], count=4, realism=0.0, loose=0.0)
+        beside = batch["position"][:, 3:-3, 3:-3] == 7
+        return (batch["image"].mean(axis=-1)[:, 3:-3, 3:-3] < 90)[beside].sum()
+
+    bare = dark(plain_style())
+    assert dark(plain_style(patterns={"AAA-9999": 1})) > bare + 8
+    assert dark(plain_style(border=(8, 6))) > bare + 80
+
+
+def test_plates_are_written_in_every_font():
+    style = plain_style(alphabets={"A": "A", "9": "5"})
+    batch = render([style], count=16, realism=0.0, fonts=["gothic", "pillow"])
+    inked = [
+        (image.mean(axis=-1) < 128)[position < 7].mean()
+        for image, position in zip(batch["image"], batch["position"], strict=True)
+    ]
+    assert np.ptp(inked) > 0.02

@@ -1,0 +1,140 @@
+"""The commands themselves: what they ask of the libraries, and the status that they end with."""
+
+import pathlib
+import types
+
+import jax
+import pytest
+from PIL import Image
+
+import hpa_jax
+from hpa_jax import assess, command, convert, export, interrupt, main, recognize
+from tests.data import trees
+
+
+@pytest.fixture(autouse=True)
+def no_changes_to_this_process(monkeypatch):
+    monkeypatch.setattr(command, "set_up", lambda: None)
+    monkeypatch.setattr(command, "end_by_signals", lambda: None)
+
+
+def set_flags(monkeypatch, module, **values):
+    """As a command line would."""
+    for name, value in values.items():
+        flag = types.SimpleNamespace(value=value)
+        monkeypatch.setattr(module, f"_{name}", flag, raising=False)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What `main` does, in order; training raises `calls.error` if there is one."""
+    done = types.SimpleNamespace(names=[], error=None)
+
+    def train(*_):
+        done.names.append("train")
+        if done.error:
+            raise done.error
+
+    monkeypatch.setattr(main, "_end_at_sigterm", lambda: done.names.append("heed SIGTERM"))
+    monkeypatch.setattr(main.train, "train_and_evaluate", train)
+    monkeypatch.setattr(main.evaluate, "evaluate_run", lambda *_: done.names.append("evaluate"))
+    return done
+
+
+@pytest.mark.parametrize(
+    ("mode", "error", "status", "names"),
+    [
+        ("train", None, 0, ["heed SIGTERM", "train", "heed SIGTERM", "evaluate"]),
+        ("evaluate", None, 0, ["heed SIGTERM", "heed SIGTERM", "evaluate"]),
+        ("train", ValueError("wrong"), 1, ["heed SIGTERM", "train"]),
+        ("train", interrupt.Interrupted("stopped"), 143, ["heed SIGTERM", "train"]),
+    ],
+)
+def test_a_mode_does_no_more_than_it_says_and_its_status_tells(
+    mode, error, status, names, calls, monkeypatch
+):
+    set_flags(monkeypatch, main, MODE=mode, CONFIG=None, WORKDIR="run", DISTRIBUTED=False)
+    calls.error = error
+    assert main.main(["main"]) == status
+    assert calls.names == names
+
+
+def test_a_bucket_is_no_folder(calls, monkeypatch, capsys):
+    set_flags(monkeypatch, main, MODE="train", CONFIG=None, WORKDIR="gs://b/r", DISTRIBUTED=False)
+    assert main.main(["main"]) == 1
+    assert "mount a bucket" in capsys.readouterr().err and "train" not in calls.names
+
+
+def test_a_process_of_several_that_fails_keeps_none_waiting(calls, monkeypatch):
+    set_flags(monkeypatch, main, MODE="train", CONFIG=None, WORKDIR="run", DISTRIBUTED=True)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: None)
+    ended = []
+    monkeypatch.setattr(main, "_end_now", ended.append)
+    calls.error = OSError("a shard cannot be read")
+    main.main(["main"])
+    assert ended == [1]
+
+
+def test_assess_reads_the_split_with_the_margin_and_tells_of_what_it_left_out(
+    tmp_path, monkeypatch, capsys
+):
+    rows = ["0.png,AB12,dev,10,10,50,30", "1.png,AB13,train,10,10,50,30", "2.png,AB14,dev,,,,"]
+    header = "file,text,split,x1,y1,x2,y2"
+    trees.write(tmp_path / "labels.csv", "\n".join([header, *rows]))
+    for name in ("0.png", "1.png"):
+        Image.new("RGB", (60, 40)).save(tmp_path / name)
+    trees.write(tmp_path / "2.png", b"broken")
+    sizes = []
+
+    def read_with_all(recognizers, images):
+        for image in images:
+            sizes.append(image.size)
+            yield recognize.Reading("AB12", 0.9, ())
+
+    reader = types.SimpleNamespace(charset=hpa_jax.TAIWAN)
+    monkeypatch.setattr(recognize, "read_with_all", read_with_all)
+    monkeypatch.setattr(recognize, "load_recognizers", lambda names: [reader])
+    options = {"CHECKPOINT": None, "RENDERED": 0, "FONTS": [], "FIT": False, "TO": None}
+    set_flags(monkeypatch, assess, SPLIT="DEV", MARGIN=0.1, **options)
+    assert assess._main(["assess", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert sizes == [(48, 24)]
+    assert "2 of 3 plates are of the split" in said.out and "1 left out" in said.err
+    set_flags(monkeypatch, assess, SPLIT="test")
+    assert assess._main(["assess", str(tmp_path)]) == 2
+    assert "has no split 'test', but dev, train" in capsys.readouterr().err
+
+
+def test_export_takes_the_format_from_the_suffix(monkeypatch, tmp_path):
+    to, asked = tmp_path / "reader.onnx", []
+
+    def kept(path, style, to, maps, *_):
+        asked.append((style, maps))
+        pathlib.Path(to).write_bytes(b"x")
+        return 1
+
+    options = {"FORMAT": None, "MAPS": True, "TEMPERATURE": 1.0, "ABOUT": ""}
+    set_flags(monkeypatch, export, CHECKPOINT="run", TO=str(to), **options)
+    monkeypatch.setattr(export, "export", kept)
+    assert export._main(["export"]) == 0
+    assert asked == [("onnx", True)]
+
+    def refused(*_):
+        raise ValueError("differs")
+
+    monkeypatch.setattr(export, "export", refused)
+    assert export._main(["export"]) == 2
+
+
+def test_convert_does_as_it_is_told(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(convert, "convert_vim_lpr", lambda *arguments: asked.append(arguments))
+    set_flags(monkeypatch, convert, FROM="vim-lpr", TO="to", CHARSET="greece", GREY=False)
+    assert convert._main(["convert", "weights.pth"]) == 0
+    assert asked == [("weights.pth", "to", hpa_jax.GREECE, False)]
+    set_flags(monkeypatch, convert, CHARSET="grece")
+    assert convert._main(["convert", "weights.pth"]) == 2
+    set_flags(monkeypatch, convert, FROM="hpa_jax")
+    monkeypatch.setattr(convert, "convert_back", lambda *_: ["colour plates"])
+    assert convert._main(["convert", "run"]) == 0
+    assert "must be made to take: colour plates" in capsys.readouterr().out
