@@ -228,8 +228,8 @@ def save_pictures(
             rows = csv.writer(file)
             rows.writerow(("file", "label", "read", "confidence"))
             for plate, reading, _ in wrong:
-                confidence = calibration.printed(reading.confidence)
-                rows.writerow((plate.name, plate.text, reading.text, f"{confidence:.4f}"))
+                surely = f"{calibration.printed(reading.confidence):.4f}"
+                rows.writerow((plate.name, plate.text, reading.text, surely))
     return paths
 
 

@@ -83,16 +83,16 @@ def claim_together(folder: pathlib.Path) -> Iterator[None]:
             try:
                 claimed.enter_context(claim(folder))
                 number = 1 + secrets.randbelow(2**30)
-                (folder / ".job").write_text(str(number))
+                (folder / f".job-{number}").touch()
+                claimed.callback((folder / f".job-{number}").unlink, missing_ok=True)
             except (OSError, ValueError) as error:
-                refusal = error
+                number, refusal = 0, error
         # Told to all, who would else wait for this one in vain.
         number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
         if not number:
             raise refusal or ValueError(f"{folder}: the first process was refused it, and says why")
-        file = folder / ".job"
         agree(
-            int(file.is_file() and file.read_text() == str(number)),
+            int((folder / f".job-{number}").is_file()),
             f"workdir {folder}: must be one folder that all processes share",
         )
         yield

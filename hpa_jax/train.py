@@ -103,9 +103,8 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
         contextlib.closing(manager),
         contextlib.closing(TrainLog(workdir, config, first_step, schedule)) as log,
     ):
-        if (
-            first_process and first_step < config.num_steps
-        ):  # only now: a refused command leaves a run as it was
+        # Only now, and where steps are left: no other command changes the record of a run.
+        if first_process and first_step < config.num_steps:
             (workdir / "config.json").write_text(described(config), encoding="utf-8")
         stop = False
         for step in range(first_step + 1, config.num_steps + 1):

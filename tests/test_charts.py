@@ -38,6 +38,10 @@ def test_curves_show_each_loss_and_accuracy_over_its_steps(tmp_path):
     assert axis.lines[0].get_xydata().tolist() == [[2, 0.5]]
     assert axis.get_ylim()[0] <= 0 and axis.get_ylim()[1] >= 1
     charts.curves(file).savefig(tmp_path / "curves.png")
+    file.write_text(json.dumps({"step": 2, "accuracy": 0.5}) + "\n")
+    assert [line.get_label() for axis in charts.curves(file).axes for line in axis.lines] == [
+        "accuracy"
+    ]
 
 
 def test_characters_that_take_more_room_stand_upright():
