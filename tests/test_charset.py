@@ -63,3 +63,4 @@ def test_signs_that_no_label_has_are_refused(signs, named):
 
 def test_what_fonts_lack_is_spelled_out():
     assert charset.spell_out("皖A1Ä가") == "[AH]A1Ä[U+AC00]"
+    assert charset.spell_out("晋陕") == "[SX][SN]"

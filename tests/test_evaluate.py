@@ -5,6 +5,8 @@ import types
 import hpa_jax
 from configs import files, quickstart
 from hpa_jax import evaluate, inputs
+from hpa_jax.data import prepare
+from tests.data.test_prepare import plate, reader
 
 
 def test_chinese_plates_are_also_counted_but_for_the_province_and_by_it():
@@ -43,3 +45,14 @@ def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkey
     said = capsys.readouterr().out
     assert "does not know 皖Ä: plates with these count as wrong" in said
     assert "reads up to 6 characters: longer plates count as wrong" in said
+
+
+def test_semantic_maps_are_shown_where_plates_taught_them(tmp_path):
+    config = files.get_config()
+    for name, plates in (("with", [plate()]), ("without", [plate(characters=())])):
+        config.data.prepared = str(tmp_path / name)
+        prepare.prepare("folder", reader(plates), config.data.prepared, workers=1)
+        assert evaluate._are_maps_taught(config) is (name == "with")
+    config.data.rendered = 0.5
+    assert evaluate._are_maps_taught(config)
+    assert evaluate._are_maps_taught(quickstart.get_config())
