@@ -13,22 +13,25 @@ from hpa_jax import machine
 from hpa_jax.data import prepare
 from tests.data.test_prepare import plate, reader
 
-PROGRAM = """
+SETUP = """
 import sys
 import jax
+import numpy as np
 address, process, workdir = sys.argv[1:]
 jax.config.update("jax_num_cpu_devices", 1)
 jax.distributed.initialize(address, 2, int(process))
 from configs import quickstart
-import numpy as np
-from hpa_jax import checkpoint, evaluate, train, train_state
+from hpa_jax import checkpoint, evaluate, main, train, train_state
 c = quickstart.get_config()
 c.model.width = 0.125
 c.image_size = (25, 80)
 c.batch_size, c.eval_size = 4, 4
 c.freeze = ("backbone",)  # a step's every mean is sent to and fro, and a process may wait its turn
 c.log_every, c.eval_every, c.optimizer.warmup_steps = 1, 1, 0
-c.optimizer.schedule = "constant"  # so that both runs are the same program, compiled once
+c.optimizer.schedule = "constant"  # so that all runs are the same program, compiled once
+"""
+
+PROGRAM = """
 for c.num_steps in (1, 2):  # the second time it resumes
     state = train.train_and_evaluate(c, workdir)
 evaluate.evaluate_run(c, workdir)
@@ -98,20 +101,6 @@ print("ended")
 
 
 BROKEN = """
-import sys
-import jax
-address, process, workdir = sys.argv[1:]
-jax.config.update("jax_num_cpu_devices", 1)
-jax.distributed.initialize(address, 2, int(process))
-from configs import quickstart
-from hpa_jax import main, train
-c = quickstart.get_config()
-c.model.width = 0.125
-c.image_size = (25, 80)
-c.batch_size, c.eval_size = 4, 4
-c.freeze = ("backbone",)
-c.log_every, c.eval_every, c.optimizer.warmup_steps = 1, 1, 0
-c.optimizer.schedule = "constant"  # all as above: it is compiled already
 c.num_steps = 1
 for folder in (f"{workdir}/{process}", f"{workdir}/locked"):
     try:
@@ -184,7 +173,7 @@ def test_an_error_of_the_process_that_evaluates_ends_both(tmp_path):
 
 
 def test_two_processes_train_resume_and_evaluate(tmp_path):
-    with two_processes(PROGRAM, tmp_path) as processes:
+    with two_processes(SETUP + PROGRAM, tmp_path) as processes:
         printed = [process.communicate(timeout=900)[0] for process in processes]
     for text in printed:
         assert "ended at step 2 on 2 devices" in text, text[-3000:]
@@ -195,7 +184,7 @@ def test_two_processes_train_resume_and_evaluate(tmp_path):
 
 def test_what_stops_one_process_is_said_and_keeps_none_waiting(tmp_path):
     (tmp_path / "locked").mkdir()
-    with machine.claim(tmp_path / "locked"), two_processes(BROKEN, tmp_path) as processes:
+    with machine.claim(tmp_path / "locked"), two_processes(SETUP + BROKEN, tmp_path) as processes:
         said = processes[1].communicate(timeout=300)[0]
         processes[0].kill()  # as clusters do, once one has failed
         said_by_the_first = processes[0].communicate()[0]
