@@ -58,9 +58,10 @@ def train_and_evaluate(
         raise ValueError(
             f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
         )
-    prepared = config.data.get("prepared")  # which nobody is to prepare anew meanwhile
-    reading = machine.claim(pathlib.Path(prepared), shared=True) if prepared else None
-    with machine.claim_together(workdir), reading or contextlib.nullcontext():
+    reading = contextlib.nullcontext()
+    if config.data.get("prepared"):  # which nobody is to prepare anew meanwhile
+        reading = machine.claim(pathlib.Path(config.data.prepared), shared=True)
+    with machine.claim_together(workdir), reading:
         return _train(config, workdir)
 
 

@@ -122,7 +122,7 @@ class Source:
 
 def _check_size(directory: pathlib.Path, split: tfds.core.SplitInfo) -> None:
     """Refuses files that were cut short, before a run is at work on them."""
-    size = sum(os.stat(path).st_size for path in split.filepaths)  # noqa: PTH116
+    size = sum(pathlib.Path(path).stat().st_size for path in split.filepaths)
     if size != split.num_bytes:
         raise DataError(
             directory,
