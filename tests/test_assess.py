@@ -56,14 +56,14 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
     assert assess.fit_temperature(sharper, assessed) == pytest.approx(2 * fitted, rel=0.05)
 
 
+def read_surely(right: int, wrong: int) -> list[assess.Assessed]:
+    readings = [recognize.Reading("A", 0.99995, ())] * right
+    readings += [recognize.Reading("B", 0.99991, ())] * wrong
+    return [assess.Assessed(Plate(b"", "name", "dev", "A"), reading) for reading in readings]
+
+
 def test_the_printed_threshold_is_the_one_that_was_tried():
-    confidence = [0.99995] * 100 + [0.99991] * 2  # four digits do not tell them apart
-    assessed = [
-        assess.Assessed(
-            Plate(b"", f"{i}", "dev", "A"), recognize.Reading("A" if i < 100 else "B", value, ())
-        )
-        for i, value in enumerate(confidence)
-    ]
+    assessed = read_surely(right=100, wrong=2)  # which four digits do not tell apart
     lines = assess.summary(assessed, "AB")
     assert "at no confidence are 99.5% right" in lines
     assert "from 0.9 on: 102/102, 100 of them right" in lines
@@ -140,3 +140,8 @@ def test_failures_and_temperature_are_of_the_crops_that_were_read(monkeypatch):
     monkeypatch.setattr(assess.calibration, "fit_temperature", lambda *_: 1.0)
     assess.fit_temperature(reader, assessed)
     assert sizes == [(48, 24)] * 5
+
+
+def test_wrong_labels_are_suspected_only_where_most_plates_are_read():
+    assert "labelled right?" in assess.summary(read_surely(right=100, wrong=2), "AB")[-1]
+    assert "labelled right?" not in assess.summary(read_surely(right=60, wrong=40), "AB")[-1]
