@@ -55,10 +55,8 @@ def augment(
 
         planar = warp.sample(image.transpose(2, 0, 1).astype(jnp.float32) / 255, x, y)
         draws.strength *= EFFECTS
-        planar = effects.tone(draws, effects.light(draws, planar))
-        planar = effects.photograph(draws, noise, planar)
         return (
-            jnp.round(255 * planar.transpose(1, 2, 0)).astype(jnp.uint8),
+            effects.take_picture(draws, noise, planar),
             warp.sample_nearest(semantic, x, y, outside=num_classes),
             warp.sample_nearest(position, x, y, outside=num_characters),
         )

@@ -26,6 +26,22 @@ def _spread_matrix(fine: int, coarse: int) -> np.ndarray:
     return np.maximum(0, 1 - abs(place[:, None] - np.arange(coarse))).astype(np.float32)
 
 
+def take_picture(draws: Draws, key: jax.Array, scene: jax.Array) -> jax.Array:
+    """A scene in random light, as a camera's file shows it: all effects, in their order.
+
+    Args:
+      draws: where the parameters come from.
+      key: a random key for the noise.
+      scene: (3, height, width) float32, 0 or more.
+
+    Returns:
+      (height, width, 3) uint8.
+    """
+    image = tone(draws, light(draws, scene))
+    image = photograph(draws, key, image)
+    return jnp.round(255 * image.transpose(1, 2, 0)).astype(jnp.uint8)
+
+
 def light(draws: Draws, image: jax.Array) -> jax.Array:
     """Uneven and coloured light: a gradient, soft patches, the edge of a shadow, a glare."""
     size = image.shape[1:]

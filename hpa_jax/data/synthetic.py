@@ -59,11 +59,7 @@ def make_renderer(
       ValueError: a style does not fit the charset or num_characters, the fonts lack a character,
         realism, loose or tilt is negative, or cut is no share.
     """
-    for name, value in (("realism", realism), ("loose", loose), ("tilt", tilt)):
-        if value < 0:
-            raise ValueError(f"{name} {value}: must not be negative")
-    if not 0 <= cut <= 1:
-        raise ValueError(f"cut {cut}: is a share, from 0 to 1")
+    _check_options(realism, loose, tilt, cut)
     atlas = glyphs.make_atlas(charset.characters, fonts)
     layouts, odds = compile_layouts(styles, charset, num_characters, atlas.names, weights)
     cumulative = np.cumsum(odds)  # NumPy's: a device's constant would be fetched to compile
@@ -71,29 +67,23 @@ def make_renderer(
     def render(key: jax.Array) -> dict[str, jax.Array]:
         scene_key, noise_key = jax.random.split(key)
         draws = Draws(scene_key, 2900, realism)
-        chosen = jnp.searchsorted(cumulative, draws.uniform() * cumulative[-1], side="right")
-        layout = jax.tree.map(lambda table: jnp.asarray(table)[chosen], layouts)
+        layout = _draw_layout(draws, layouts, cumulative)
         characters = _draw_characters(draws, layout)
+        view = warp.random_view(draws, layout.half_width, 0.5, tilt, loose, tight=0.048, cut=cut)
+        x, y = map(paint.settle, warp.transform(view, *warp.pixel_grid(image_size)))
 
-        grid = warp.pixel_grid(image_size)
-        homography = warp.random_view(
-            draws, layout.half_width, 0.5, tilt, loose, tight=0.048, cut=cut
-        )
-        x, y = map(paint.settle, warp.transform(homography, *grid))
         text = _loosen(draws, x, y)
         slots = Places(layout.boxes, *text)
-        inside = slots.inside()
-        position = jnp.where(inside, slots.index, num_characters)
-        semantic = jnp.where(inside, slots.pick(characters), len(charset))
-
-        pixel = paint.pixel_size(homography, image_size)
         depth = _ink_depth(draws, atlas.distance, layout, characters, slots, text)
+        pixel = paint.pixel_size(view, image_size)
         ink = paint.settle(paint.coverage(depth, pixel))
-        image = paint.plate(draws, layout, ink, x, y, pixel)
-        image = effects.tone(draws, effects.light(draws, image))
-        image = effects.photograph(draws, noise_key, image)
+        scene = paint.plate(draws, layout, ink, x, y, pixel)
+
+        inside = slots.inside()
+        semantic = jnp.where(inside, slots.pick(characters), len(charset))
+        position = jnp.where(inside, slots.index, num_characters)
         return {
-            "image": jnp.round(255 * image.transpose(1, 2, 0)).astype(jnp.uint8),
+            "image": effects.take_picture(draws, noise_key, scene),
             "characters": characters,
             "semantic": semantic.astype(jnp.uint8),
             "position": position.astype(jnp.uint8),
@@ -102,6 +92,20 @@ def make_renderer(
         }
 
     return render
+
+
+def _check_options(realism: float, loose: float, tilt: float, cut: float) -> None:
+    for name, value in (("realism", realism), ("loose", loose), ("tilt", tilt)):
+        if value < 0:
+            raise ValueError(f"{name} {value}: must not be negative")
+    if not 0 <= cut <= 1:
+        raise ValueError(f"cut {cut}: is a share, from 0 to 1")
+
+
+def _draw_layout(draws: Draws, layouts: Layout, cumulative: np.ndarray) -> Layout:
+    """One of the stacked layouts, as often as their cumulative odds say."""
+    chosen = jnp.searchsorted(cumulative, draws.uniform() * cumulative[-1], side="right")
+    return jax.tree.map(lambda table: jnp.asarray(table)[chosen], layouts)
 
 
 def _draw_characters(draws: Draws, layout: Layout) -> jax.Array:
