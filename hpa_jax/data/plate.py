@@ -81,6 +81,11 @@ class Plate:
                 f"of {self.text!r}; give one for each, or none",
             )
 
+    @property
+    def source(self) -> pathlib.Path | str:
+        """What errors call it: its file, or where it has none its name."""
+        return self.image if isinstance(self.image, pathlib.Path) else self.name
+
 
 def normalise_text(text: str) -> str:
     """Returns a label as networks read it: upper case, no spaces and separators.

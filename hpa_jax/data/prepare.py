@@ -77,7 +77,10 @@ def prepare(
     def usable(plate: Plate, on_bad: OnBad) -> bool:
         if not checked(plate.split):
             return True
-        return _writable(plate, charset, num_characters, void, on_bad)
+        problem = _why_unwritable(plate.text, charset, num_characters, void)
+        if problem:
+            on_bad(DataError(plate.source, f"its text {plate.text!r} has {problem}"))
+        return not problem
 
     # --- First pass: names and labels only, so that a wrong one stops the work at its beginning.
     totals, without_text, whole_images = _count(read, usable, bad.append if skip_bad else stop)
@@ -159,25 +162,23 @@ def _check_directory(directory: pathlib.Path, name: str) -> None:
         raise DataError(directory, f"holds another data set, {other}: choose another directory")
 
 
-def _writable(
-    plate: Plate, charset: Charset | None, num_characters: int | None, void: bool, on_bad: OnBad
-) -> bool:
-    """Whether a network can write the plate's text; if not, `on_bad` hears why."""
-    unknown = sorted(set(plate.text) - set(charset.characters)) if charset else []
-    where = plate.image if isinstance(plate.image, pathlib.Path) else plate.name
+def _why_unwritable(
+    text: str, charset: Charset | None, num_characters: int | None, void: bool
+) -> str:
+    """What a text has that a network cannot write; empty if it can."""
+    unknown = sorted(set(text) - set(charset.characters)) if charset else []
     if unknown:
-        what = f"{', '.join(map(repr, unknown))} not in charset {charset.characters!r}"
-        on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
-    elif num_characters is not None and len(plate.text) > num_characters:
-        what = f"{len(plate.text)} characters, and num_characters is {num_characters}"
-        what += ": give a higher one, in training too"
-        on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
-    elif num_characters is not None and len(plate.text) < num_characters and not void:
-        what = f"fewer than {num_characters} characters: that needs model.void=True"
-        on_bad(DataError(where, f"its text {plate.text!r} has {what}"))
-    else:
-        return True
-    return False
+        return f"{', '.join(map(repr, unknown))} not in charset {charset.characters!r}"
+    if num_characters is None:
+        return ""
+    if len(text) > num_characters:
+        return (
+            f"{len(text)} characters, and num_characters is {num_characters}: give a higher one, "
+            "in training too"
+        )
+    if len(text) < num_characters and not void:
+        return f"fewer than {num_characters} characters: that needs model.void=True"
+    return ""
 
 
 def _cut(

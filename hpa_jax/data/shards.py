@@ -97,15 +97,13 @@ def make_record(plate: Plate, rectify: bool, margin: float) -> tuple[records.Rec
     Raises:
       DataError: its image cannot be read, or does not hold its box.
     """
-    source = plate.image if isinstance(plate.image, pathlib.Path) else plate.name
     data = images.load(plate.image)
-    crop = crops.crop_plate(images.open_rgb(data, source), plate, rectify, margin)
+    crop = crops.crop_plate(images.open_rgb(data, plate.source), plate, rectify, margin)
     buffer = io.BytesIO()
     # 4:4:4, since red and green ink on a coloured ground is told apart by colour alone.
     crop.image.save(buffer, "JPEG", quality=95, subsampling=0)
     digest = hashlib.blake2b(data + repr(plate.box).encode(), digest_size=12).hexdigest()
     jpeg, boxes = buffer.getvalue(), crop.characters
-    name = plate.name.encode(
-        "utf-8", "backslashreplace"
-    ).decode()  # files may be named in any bytes
+    # Files may be named in any bytes.
+    name = plate.name.encode("utf-8", "backslashreplace").decode()
     return records.Record(jpeg, plate.text, name, crop.box, boxes, plate.missed), digest
