@@ -25,10 +25,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.charset = arg["charset"] or "taiwan"
     c.num_characters = 8
     if file := readers.compact_file(arg["init"]):
-        reader = readers.load_compact(file)[1]
-        c.model.width, c.image_size = reader["network"]["width"], tuple(reader["image_size"])
-        c.num_characters = reader["network"]["num_characters"]
-        c.charset = arg["charset"] or reader["charset"]
+        metadata = readers.load_compact(file)[1]
+        c.model.width, c.image_size = metadata["network"]["width"], tuple(metadata["image_size"])
+        c.num_characters = metadata["network"]["num_characters"]
+        c.charset = arg["charset"] or metadata["charset"]
     return c
 
 

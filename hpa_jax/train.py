@@ -116,16 +116,18 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
             stop = interrupted(step)
             if stop or step % config.eval_every == 0 or step == config.num_steps:
                 log.flush()  # before a broken state can be saved over a good one
-                trained = state.readable, resumable(state), metadata
+                save = functools.partial(
+                    checkpoint.save, manager, step, state.readable, resumable(state), metadata
+                )
                 accuracy = None
                 try:
                     if not stop:
                         accuracy = evaluate_all(plates, eval_step, state, step, log, interrupted)
                 except BaseException:  # no step is lost; of several hosts one cannot save alone
                     if jax.process_count() == 1:
-                        checkpoint.save(manager, step, *trained)
+                        save()
                     raise
-                checkpoint.save(manager, step, *trained, accuracy)
+                save(accuracy)
                 log.draw()
                 stop = stop or interrupted(None)
             if stop:
@@ -358,19 +360,19 @@ def make_train_step(
 
         def loss_fn(params: Any) -> tuple[jax.Array, Any]:
             with weights.frozen_statistics(freeze):
-                output, updates = model.apply(
+                output, statistics = model.apply(
                     state.variables | {"params": weights.stop_gradients(params, freeze)},
                     batch["image"] / 255.0,
                     train=True,
                     mutable=["batch_stats"],
                 )
             loss, terms = losses.total_loss(output, batch, loss_weights)
-            return loss, (terms, updates)
+            return loss, (terms, statistics)
 
         params = state.variables["params"]
-        grads, (terms, updates) = jax.grad(loss_fn, has_aux=True)(params)
-        changes, opt_state = tx.update(grads, state.optimizer, params)
-        variables = {"params": optax.apply_updates(params, changes)} | updates
+        grads, (terms, statistics) = jax.grad(loss_fn, has_aux=True)(params)
+        updates, opt_state = tx.update(grads, state.optimizer, params)
+        variables = {"params": optax.apply_updates(params, updates)} | statistics
         # optax.global_norm would lay the squares down first: four times as long on a CPU.
         squares = [layers.sum_rows(jnp.square, x).sum() for x in jax.tree.leaves(grads)]
         terms["gradient_norm"] = jnp.sqrt(sum(squares))

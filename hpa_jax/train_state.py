@@ -1,7 +1,6 @@
 """The state of training, and where a first one comes from: a checkpoint, or other runs' weights."""
 
 import functools
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -62,7 +61,7 @@ def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any])
     theirs = checkpoint.read_metadata(manager, step)
     there, here = (
         {"charset": of.get("charset"), "image_size": of.get("image_size")} | of.get("network", {})
-        for of in (theirs, json.loads(json.dumps(metadata)))
+        for of in (theirs, metadata)
     )
     differing = [key for key in here if there.get(key) != here[key]]
     if differing:
