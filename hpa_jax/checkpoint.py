@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-from hpa_jax import machine
+from hpa_jax import multihost
 from hpa_jax.charset import Charset
 from hpa_jax.models.hpa import HPANet
 
@@ -45,7 +45,7 @@ def latest_step(manager: ocp.CheckpointManager) -> int | None:
       ValueError: they see different ones.
     """
     step = manager.latest_step()
-    machine.agree(
+    multihost.agree(
         -1 if step is None else step,
         f"{manager.directory}: the processes see different latest checkpoints, this one {step}: "
         "the workdir must be one folder that all processes share",

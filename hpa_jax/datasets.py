@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import jax
 import ml_collections
 
-from hpa_jax import inputs, machine
+from hpa_jax import inputs, multihost
 from hpa_jax.charset import find_charset
 from hpa_jax.data import (
     aolp,
@@ -63,7 +63,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
     directory = pathlib.Path(data.prepared)
     directory.mkdir(parents=True, exist_ok=True)
     before = _report_or_none(directory)
-    with machine.claim(directory):
+    with multihost.claim(directory):
         report = prepare.prepare(
             data.reader,
             read,
@@ -142,7 +142,7 @@ def train_batches(
     if not config.data.train:
         raise ValueError("this config only tests, and data.train is empty: --mode=evaluate")
     digest = records.digest(config.data.prepared)
-    machine.agree(
+    multihost.agree(
         digest,
         f"data.prepared {config.data.prepared}: the processes have different sets there: prepare "
         "once, in a folder that all processes share, or copy it to each",

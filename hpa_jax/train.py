@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from hpa_jax import charts, checkpoint, inputs, losses, machine, optimizer, weights
+from hpa_jax import charts, checkpoint, inputs, losses, machine, multihost, optimizer, weights
 from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step, with_progress
 from hpa_jax.interrupt import Interrupted, catch_interrupts
@@ -60,8 +60,8 @@ def train_and_evaluate(
         )
     reading = contextlib.nullcontext()
     if config.data.get("prepared"):  # which nobody is to prepare anew meanwhile
-        reading = machine.claim(pathlib.Path(config.data.prepared), shared=True)
-    with machine.claim_together(workdir), reading:
+        reading = multihost.claim(pathlib.Path(config.data.prepared), shared=True)
+    with multihost.claim_together(workdir), reading:
         return _train(config, workdir)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from hpa_jax import checkpoint, machine, readers, weights
+from hpa_jax import checkpoint, multihost, readers, weights
 from hpa_jax.charset import Charset
 from hpa_jax.models.hpa import HPANet
 
@@ -201,7 +201,7 @@ def start_from(
     digest = functools.reduce(
         lambda sum, x: zlib.crc32(x.tobytes(), sum), jax.tree.leaves(variables), 0
     )
-    machine.agree(digest >> 1, "config.init: the processes have different weights there")
+    multihost.agree(digest >> 1, "config.init: the processes have different weights there")
     variables = jax.tree.map(
         lambda x, fresh: jax.make_array_from_callback(x.shape, fresh.sharding, lambda i: x[i]),
         variables,

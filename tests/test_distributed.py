@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 
-from hpa_jax import machine
+from hpa_jax import multihost
 from hpa_jax.data import prepare
 from tests.data.test_prepare import plate, reader
 
@@ -184,7 +184,7 @@ def test_two_processes_train_resume_and_evaluate(tmp_path):
 
 def test_what_stops_one_process_is_said_and_keeps_none_waiting(tmp_path):
     (tmp_path / "locked").mkdir()
-    with machine.claim(tmp_path / "locked"), two_processes(SETUP + BROKEN, tmp_path) as processes:
+    with multihost.claim(tmp_path / "locked"), two_processes(SETUP + BROKEN, tmp_path) as processes:
         said = processes[1].communicate(timeout=300)[0]
         processes[0].kill()  # as clusters do, once one has failed
         said_by_the_first = processes[0].communicate()[0]

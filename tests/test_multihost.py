@@ -1,0 +1,39 @@
+"""What runs and processes keep to themselves, and what they agree on."""
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental import multihost_utils
+
+from hpa_jax import multihost
+
+
+def test_a_folder_is_claimed_by_one_at_a_time(tmp_path):
+    with multihost.claim(tmp_path), pytest.raises(ValueError, match="another run is at work in it"):
+        multihost.claim(tmp_path).__enter__()
+    with multihost.claim(tmp_path):
+        pass
+
+
+def test_a_folder_is_read_by_many_and_written_by_one(tmp_path):
+    with (
+        multihost.claim(tmp_path, shared=True),
+        multihost.claim(tmp_path, shared=True),
+        pytest.raises(ValueError, match="another run is at work in it"),
+    ):
+        multihost.claim(tmp_path).__enter__()
+    with multihost.claim(tmp_path), pytest.raises(ValueError, match="another run is at work in it"):
+        multihost.claim(tmp_path, shared=True).__enter__()
+    with multihost.claim(tmp_path / "missing", shared=True):  # whoever reads it says so
+        pass
+    with pytest.raises(FileNotFoundError):
+        multihost.claim(tmp_path / "missing").__enter__()
+
+
+def test_processes_that_differ_are_told(monkeypatch):
+    multihost.agree(1, "they differ")
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "process_allgather", lambda own: np.array([own, 2]))
+    with pytest.raises(ValueError, match="they differ"):
+        multihost.agree(1, "they differ")
+    multihost.agree(2, "they differ")
