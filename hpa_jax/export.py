@@ -146,7 +146,7 @@ def check(
 
 def export(
     path: str | pathlib.Path,
-    style: str,
+    file_format: str,
     to: str | pathlib.Path,
     maps: bool = False,
     plates: Sequence[pixels.ImageLike] = (),
@@ -157,7 +157,7 @@ def export(
 
     Args:
       path: the reader, as `load_recognizer` takes it.
-      style: 'stablehlo', 'onnx' or 'npz'.
+      file_format: 'stablehlo', 'onnx' or 'npz'.
       to: the new file.
       maps: stablehlo, onnx: also gives the HPA maps.
       plates: images of plates for the check, beside random ones.
@@ -169,43 +169,48 @@ def export(
 
     Raises:
       OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
-      ModuleNotFoundError: a library that the style needs is not installed.
+      ModuleNotFoundError: a library that the format needs is not installed.
     """
-    if style not in FORMATS:
-        raise ValueError(f"format {style!r}: must be among {', '.join(FORMATS)}")
-    if style == "npz" and maps:
-        raise ValueError("maps are for stablehlo and onnx: a reader from an .npz gives them anyway")
-    suffix = _suffix(to)
-    if suffix != style and (style == "npz" or suffix in FORMATS):
-        raise ValueError(f"{to}: must end in .{style}, or say --format for another")
-    if style != "npz" and about:
-        raise ValueError("about is a line in an .npz alone")
+    _check_request(file_format, to, maps, about)
     variables, metadata = readers.load(path)
     if pathlib.Path(to).is_dir():
         raise ValueError(f"{to}: is a folder, must be a file")
     if not pathlib.Path(to).parent.is_dir():
         raise ValueError(f"{pathlib.Path(to).parent} is no folder: say with --to where it goes")
-    if style == "onnx":  # which computes in float32 whatever the reader does
+    if file_format == "onnx":  # which computes in float32 whatever the reader does
         metadata = metadata | {"network": metadata["network"] | {"dtype": "float32"}}
     reader = recognize.make_recognizer(weights.soften(variables, temperature), metadata, "xla")
     if maps and not reader.model.attention:
         raise ValueError(f"{path} has no attention, so there are no maps to export")
-    rng = np.random.default_rng(0)
-    images = [*rng.integers(0, 256, (3, *reader.image_size, 3), np.uint8)]
-    images += [pixels.to_pixels(plate, reader.image_size) for plate in plates]
-    if style == "npz":
+    random = np.random.default_rng(0).integers(0, 256, (3, *reader.image_size, 3), np.uint8)
+    given = [pixels.to_pixels(plate, reader.image_size) for plate in plates]
+    images = np.stack([*random, *given])
+    if file_format == "npz":
         file = export_npz(reader, metadata["styles"], about or metadata.get("about", ""))
         # In float16 a plate that the network itself half doubts may read otherwise.
-        compared = check(reader, run_npz(file), np.stack(images), tolerance=0.05, doubt=0.5)
-    elif style == "onnx":
+        compared = check(reader, run_npz(file), images, tolerance=0.05, doubt=0.5)
+    elif file_format == "onnx":
         file = export_onnx(reader, maps)
         with jax.default_matmul_precision("float32"):  # a GPU's own would be less than that
-            compared = check(reader, run_onnx(file), np.stack(images))
+            compared = check(reader, run_onnx(file), images)
     else:
         file = export_stablehlo(reader, maps)
-        compared = check(reader, run_stablehlo(file), np.stack(images))
+        compared = check(reader, run_stablehlo(file), images)
     _write(pathlib.Path(to), file)
     return compared
+
+
+def _check_request(file_format: str, to: str | pathlib.Path, maps: bool, about: str) -> None:
+    """Refuses what a format has not, and a file whose suffix is another's."""
+    if file_format not in FORMATS:
+        raise ValueError(f"format {file_format!r}: must be among {', '.join(FORMATS)}")
+    if file_format == "npz" and maps:
+        raise ValueError("maps are for stablehlo and onnx: a reader from an .npz gives them anyway")
+    suffix = _suffix(to)
+    if suffix != file_format and (file_format == "npz" or suffix in FORMATS):
+        raise ValueError(f"{to}: must end in .{file_format}, or say --format for another")
+    if file_format != "npz" and about:
+        raise ValueError("about is a line in an .npz alone")
 
 
 def _write(path: pathlib.Path, data: bytes) -> None:
@@ -229,14 +234,14 @@ def _main(argv: Sequence[str]) -> int:
     command.end_by_signals()
     run, _ = checkpoint.split_step(pathlib.Path(_CHECKPOINT.value))
     suffix = _suffix(_TO.value or "")
-    style = _FORMAT.value or (suffix if suffix in FORMATS else "stablehlo")
-    to = pathlib.Path(_TO.value or run / f"reader.{style}")
+    file_format = _FORMAT.value or (suffix if suffix in FORMATS else "stablehlo")
+    to = pathlib.Path(_TO.value or run / f"reader.{file_format}")
     options = _TEMPERATURE.value, _ABOUT.value
     try:
         plates = [image for path in argv[1:] for image in pixels.find_images(path)]
-        compared = export(_CHECKPOINT.value, style, to, _MAPS.value, plates, *options)
+        compared = export(_CHECKPOINT.value, file_format, to, _MAPS.value, plates, *options)
     except ImportError as error:
-        hint = f": pip install 'hpa_jax[{EXTRAS[style]}]'" if style in EXTRAS else ""
+        hint = f": pip install 'hpa_jax[{EXTRAS[file_format]}]'" if file_format in EXTRAS else ""
         print(f"error: {error}{hint}", file=sys.stderr)
         return 2
     except (OSError, ValueError) as error:
