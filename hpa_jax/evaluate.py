@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from PIL import Image
 
-from hpa_jax import checkpoint, inputs, machine, metrics, picture
+from hpa_jax import checkpoint, inputs, machine, metrics, picture, progress
 from hpa_jax.charset import PROVINCES, Charset, find_charset
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.recognize import Recognizer, load_recognizer
@@ -53,7 +53,7 @@ def count_right(
 
 def with_progress(name: str, test: inputs.TestSet) -> Iterator[Batch]:
     """The batches of a test set, with a bar of plates, plates/s and time left."""
-    with metrics.plate_bar(f"testing {name}".strip(), test.plates, leave=False) as bar:
+    with progress.plate_bar(f"testing {name}".strip(), test.plates, leave=False) as bar:
         for batch in test.batches():
             yield batch
             bar.update(min(len(batch["weight"]), test.plates - bar.n))

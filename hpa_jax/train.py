@@ -17,13 +17,13 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from hpa_jax import charts, checkpoint, inputs, losses, machine, multihost, optimizer, weights
+from hpa_jax import checkpoint, inputs, losses, machine, multihost, optimizer, weights
 from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step, with_progress
 from hpa_jax.interrupt import Interrupted, catch_interrupts
-from hpa_jax.metrics import MetricWriter, plate_bar
 from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
+from hpa_jax.progress import TrainLog
 from hpa_jax.train_state import (
     TrainState,
     load_backbone,
@@ -35,7 +35,6 @@ from hpa_jax.train_state import (
 )
 
 Batch = dict[str, jax.Array]
-QUEUE = 2  # steps under way: the device computes one while the host sends the next
 
 
 def train_and_evaluate(
@@ -95,6 +94,8 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     )
     eval_step = make_eval_step(model)
     feed = plates.feed(first_step)
+    # All at once: a rate computed between two steps would wait for the first of them.
+    rates = np.broadcast_to(schedule(np.arange(config.num_steps)), config.num_steps)
 
     # --- Loop: step, log, evaluate, save, in this order.
     # Closing the manager waits for the last save, whatever ends the loop; the handlers go last, so
@@ -102,7 +103,9 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     with (
         catch_interrupts(first_step) as interrupted,
         contextlib.closing(manager),
-        contextlib.closing(TrainLog(workdir, config, first_step, schedule)) as log,
+        contextlib.closing(
+            TrainLog(workdir, rates, first_step, config.batch_size, config.log_every)
+        ) as log,
     ):
         # Only now, and where steps are left: no other command changes the record of a run.
         if first_process and first_step < config.num_steps:
@@ -216,7 +219,7 @@ def evaluate_all(
     eval_step: Callable,
     state: TrainState,
     step: int,
-    log: "TrainLog",
+    log: TrainLog,
     interrupted: Callable[[int | None], bool],
 ) -> float | None:
     """Logs the accuracy on each test set; returns that on the first, by which runs are judged.
@@ -232,96 +235,6 @@ def evaluate_all(
         accuracies.append(right / total)
         log.evaluated(step, name, right, total)
     return accuracies[0] if accuracies else None
-
-
-class TrainLog:
-    """Metrics of the steps on disk, and a progress bar with plates/s and time left."""
-
-    def __init__(
-        self,
-        workdir: pathlib.Path,
-        config: ml_collections.ConfigDict,
-        first_step: int,
-        schedule: optax.Schedule,
-    ) -> None:
-        self._every, self._batch_size = config.log_every, config.batch_size
-        # All at once: a rate computed between two steps would wait for the first of them.
-        self._rates = np.broadcast_to(schedule(np.arange(config.num_steps)), config.num_steps)
-        self._workdir, self._writer = workdir, MetricWriter(workdir, first_step)
-        self._pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self._compiling = True
-        self._progress = plate_bar(
-            "compiling",
-            config.num_steps * config.batch_size,
-            initial=first_step * config.batch_size,
-            disable=jax.process_index() != 0 or first_step >= config.num_steps,
-            smoothing=0.05,  # steps are queued in bursts
-        )
-
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of a step that may still be running.
-
-        The steps before it are written while it runs, so that the device never waits. At most
-        `QUEUE` steps are under way, so that the bar tells the truth and a stop comes soon.
-        """
-        if (step - 1) % self._every == 0:
-            self.flush()
-        self._pending.append((step, metrics))
-        jax.block_until_ready(self._pending[-QUEUE - 1 : -QUEUE])  # those before are ready
-        if self._compiling:  # no longer, and the time that it took is no step's
-            self._compiling = False
-            self._progress.set_description(refresh=False)
-            self._progress.unpause()
-        self._progress.update(self._batch_size)
-
-    def flush(self) -> None:
-        """Writes the means over the steps that were not written yet.
-
-        Raises:
-          FloatingPointError: as `check_finite`.
-        """
-        if self._pending:
-            step, scalars = self._pending[-1][0], self.check_finite()
-            rate = float(self._rates[step - 1])  # Optax counts the steps before
-            self._writer.write(step, scalars | {"learning_rate": rate})
-            self._progress.set_postfix(loss=f"{scalars['loss']:.3f}", refresh=False)
-            self._pending = []
-
-    def check_finite(self) -> dict[str, float]:
-        """Means over the steps that were not written yet.
-
-        Raises:
-          FloatingPointError: one of them has a metric that is not finite; the step is named.
-        """
-        history = [(step, jax.device_get(metrics)) for step, metrics in self._pending]
-        for step, metrics in history:
-            broken = [name for name, value in metrics.items() if not np.isfinite(value)]
-            if broken:
-                raise FloatingPointError(
-                    f"{', '.join(broken)} became infinite or not a number at step {step}, and "
-                    "nothing was saved since: lower optimizer.learning_rate or raise "
-                    "optimizer.warmup_steps"
-                )
-        return {name: float(np.mean([m[name] for _, m in history])) for name in history[0][1]}
-
-    def evaluated(self, step: int, name: str, right: int, total: int) -> None:
-        """Writes the accuracy on a test set."""
-        self._writer.write(step, {f"accuracy{name and '_' + name}": right / total})
-        if not self._progress.disable:
-            self._progress.write(
-                f"step {step}: {name} {right}/{total} plates right".replace("  ", " ")
-            )
-
-    def draw(self) -> None:
-        """Draws what was written so far: `curves.png`."""
-        if jax.process_index() == 0:
-            figure = charts.curves(self._workdir / "metrics.jsonl")
-            figure.savefig(self._workdir / "curves.png")
-
-    def close(self) -> None:
-        """Ends the bar and the files."""
-        self._progress.close()
-        self._writer.close()
 
 
 def make_optimizer(

@@ -1,6 +1,5 @@
 """Training as a user meets it: resumed, interrupted, broken off, misconfigured."""
 
-import contextlib
 import itertools
 import json
 import math
@@ -23,6 +22,7 @@ from hpa_jax import (
     inputs,
     interrupt,
     optimizer,
+    progress,
     recognize,
     train,
     train_state,
@@ -95,7 +95,8 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "close", terminated)
     monkeypatch.setattr(train, "make_train_step", interrupting)
-    monkeypatch.setattr(train.TrainLog, "add", jax.transfer_guard("disallow")(train.TrainLog.add))
+    guarded = jax.transfer_guard("disallow")(progress.TrainLog.add)
+    monkeypatch.setattr(progress.TrainLog, "add", guarded)
     with pytest.raises(interrupt.Interrupted, match="after step 3 of 4"):
         train.train_and_evaluate(config, tmp_path)
     monkeypatch.undo()
@@ -358,42 +359,6 @@ def test_the_fields_of_the_optimizer_go_where_they_belong():
     )
     np.testing.assert_array_equal(update, same)
     assert (update != other).all()
-
-
-def test_metrics_are_means_over_the_steps(tmp_path):
-    c = quickstart.get_config()
-    log = train.TrainLog(tmp_path, c, 0, lambda count: 0.1)
-    for step in (1, 2):
-        log.add(step, {"loss": np.float32(step)})
-    log.flush()
-    log.close()
-    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(line)["loss"] == 1.5
-
-
-def test_lines_stand_at_the_steps_that_the_config_says(tmp_path):
-    c = quickstart.get_config()
-    c.log_every = 3
-    with contextlib.closing(train.TrainLog(tmp_path, c, 0, lambda count: 0.1)) as log:
-        for step in range(1, 8):
-            log.add(step, {"loss": np.float32(step)})
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["step"], line["loss"]) for line in lines] == [(3, 2.0), (6, 5.0)]
-
-
-def test_few_steps_are_under_way_at_once(tmp_path):
-    """So that the bar shows what is done, and a stop need not wait for a long queue."""
-    waited = []
-
-    class Metric(float):
-        def block_until_ready(self):
-            waited.append(int(self))
-
-    c = quickstart.get_config()
-    with contextlib.closing(train.TrainLog(tmp_path, c, 0, lambda count: 0.1)) as log:
-        for step in range(1, 6):
-            log.add(step, {"loss": Metric(step)})
-            assert max(waited, default=0) == max(step - train.QUEUE, 0)
 
 
 def test_a_file_as_workdir_is_refused(config, tmp_path):

@@ -1,0 +1,169 @@
+"""What a run tells of itself: metrics on disk, their curves, and progress bars."""
+
+import json
+import math
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from hpa_jax import charts
+
+QUEUE = 2  # steps under way: the device computes one while the host sends the next
+
+
+class TrainLog:
+    """Metrics of the steps on disk, and a progress bar with plates/s and time left."""
+
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        learning_rates: np.ndarray,
+        first_step: int,
+        batch_size: int,
+        log_every: int,
+    ) -> None:
+        """Goes on after `first_step`.
+
+        Args:
+          workdir: the run's folder.
+          learning_rates: (num_steps,) of the run's steps, from the first one on.
+          first_step: steps that are done already.
+          batch_size: plates a step.
+          log_every: steps between two lines.
+        """
+        num_steps = len(learning_rates)
+        self._every, self._batch_size, self._rates = log_every, batch_size, learning_rates
+        self._workdir, self._writer = workdir, MetricWriter(workdir, first_step)
+        self._pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self._compiling = True
+        self._progress = plate_bar(
+            "compiling",
+            num_steps * batch_size,
+            initial=first_step * batch_size,
+            disable=jax.process_index() != 0 or first_step >= num_steps,
+            smoothing=0.05,  # steps are queued in bursts
+        )
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step that may still be running.
+
+        The steps before it are written while it runs, so that the device never waits. At most
+        `QUEUE` steps are under way, so that the bar tells the truth and a stop comes soon.
+        """
+        if (step - 1) % self._every == 0:
+            self.flush()
+        self._pending.append((step, metrics))
+        jax.block_until_ready(self._pending[-QUEUE - 1 : -QUEUE])  # those before are ready
+        if self._compiling:  # no longer, and the time that it took is no step's
+            self._compiling = False
+            self._progress.set_description(refresh=False)
+            self._progress.unpause()
+        self._progress.update(self._batch_size)
+
+    def flush(self) -> None:
+        """Writes the means over the steps that were not written yet.
+
+        Raises:
+          FloatingPointError: as `check_finite`.
+        """
+        if self._pending:
+            step, scalars = self._pending[-1][0], self.check_finite()
+            rate = float(self._rates[step - 1])
+            self._writer.write(step, scalars | {"learning_rate": rate})
+            self._progress.set_postfix(loss=f"{scalars['loss']:.3f}", refresh=False)
+            self._pending = []
+
+    def check_finite(self) -> dict[str, float]:
+        """Means over the steps that were not written yet.
+
+        Raises:
+          FloatingPointError: one of them has a metric that is not finite; the step is named.
+        """
+        history = [(step, jax.device_get(metrics)) for step, metrics in self._pending]
+        for step, metrics in history:
+            broken = [name for name, value in metrics.items() if not np.isfinite(value)]
+            if broken:
+                raise FloatingPointError(
+                    f"{', '.join(broken)} became infinite or not a number at step {step}, and "
+                    "nothing was saved since: lower optimizer.learning_rate or raise "
+                    "optimizer.warmup_steps"
+                )
+        return {name: float(np.mean([m[name] for _, m in history])) for name in history[0][1]}
+
+    def evaluated(self, step: int, name: str, right: int, total: int) -> None:
+        """Writes the accuracy on a test set."""
+        self._writer.write(step, {f"accuracy{name and '_' + name}": right / total})
+        if not self._progress.disable:
+            self._progress.write(
+                f"step {step}: {name} {right}/{total} plates right".replace("  ", " ")
+            )
+
+    def draw(self) -> None:
+        """Draws what was written so far: `curves.png`."""
+        if jax.process_index() == 0:
+            figure = charts.curves(self._workdir / "metrics.jsonl")
+            figure.savefig(self._workdir / "curves.png")
+
+    def close(self) -> None:
+        """Ends the bar and the files."""
+        self._progress.close()
+        self._writer.close()
+
+
+class MetricWriter:
+    """Writes scalars to `metrics.jsonl` and to TensorBoard, in process 0 only.
+
+    What an earlier run wrote of steps after `first_step`, which are run again, is dropped.
+    """
+
+    def __init__(self, workdir: pathlib.Path, first_step: int = 0) -> None:
+        self._active = jax.process_index() == 0
+        if self._active:
+            path = workdir / "metrics.jsonl"
+            _drop_after(path, first_step)
+            self._file = path.open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Appends one line, `{"step": …, name: value, …}`, and flushes it."""
+        if not self._active:
+            return
+        self._file.write(json.dumps({"step": step} | scalars) + "\n")
+        self._file.flush()
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Ends the files."""
+        if self._active:
+            self._file.close()
+            self._board.close()
+
+
+def _drop_after(path: pathlib.Path, step: int) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if _step(line) <= step]
+    if kept != lines:
+        path.write_text("".join(kept), encoding="utf-8")
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except ValueError:  # cut off by whatever ended the run
+        return math.inf
+
+
+def plate_bar(desc: str, total: int, **options: Any) -> tqdm:
+    """A bar of plates, plates/s and time left, on the first process; `options` are tqdm's."""
+    shown = {
+        "disable": jax.process_index() != 0,
+        "dynamic_ncols": True,
+        "mininterval": 0.1 if sys.stderr.isatty() else 60,  # log files hold every state of it
+    }
+    return tqdm(desc=desc, total=total, unit="plate", unit_scale=True, **(shown | options))
