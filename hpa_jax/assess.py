@@ -32,7 +32,7 @@ from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.styles import STYLES
 
 PAGE = 60  # failures on the sheet
-SHOWN = (0.5, 0.9)  # confidences of which it is told what is accepted from them on
+SHOWN = (0.5, 0.9)  # confidences from which on the summary counts plates
 MOSTLY = 0.9  # share right from which on a reader knows such plates, and its sure errors surprise
 RENDERED = (96, 320)  # height and width of rendered plates: photographs are of no reader's size
 

@@ -47,8 +47,10 @@ def threshold(confidence: np.ndarray, right: np.ndarray) -> tuple[float, int, in
 
 
 def printed(confidence: np.ndarray | float) -> np.ndarray:
-    """A confidence as commands print it, to four digits: cut off, so that none passes a threshold
-    of four digits which the reading does not reach."""
+    """A confidence to four digits, as commands print it.
+
+    Cut off, not rounded: what is printed passes no threshold that the reading does not reach.
+    """
     return np.floor(np.asarray(confidence) * 1e4) / 1e4
 
 

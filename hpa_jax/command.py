@@ -1,4 +1,4 @@
-"""What every command of the package does first."""
+"""What the commands of the package share: set-up, signals, folders for output."""
 
 import contextlib
 import logging as std_logging

@@ -65,7 +65,7 @@ def convert_back(path: Path, to: Path) -> list[str]:
     """Writes the best checkpoint of a run as a state dictionary that the authors' code loads.
 
     Returns:
-      What that code must be changed in to read the same, for weights do not say it.
+      What must be changed in that code for it to read the same: the weights do not say.
 
     Raises:
       OSError, ValueError: as `readers.load` and `write_state_dict`.

@@ -237,7 +237,7 @@ def test_sets(
 
 
 def _missing_tests(config: ml_collections.ConfigDict) -> dict[str, str]:
-    """The test sets that a prepared set has not all of, as `config.data.test` has them."""
+    """The entries of `config.data.test` that name a split which the prepared set lacks."""
     return {name: split for name, split in config.data.test.items() if not _has(config, split)}
 
 
@@ -256,7 +256,7 @@ def _no_split(config: ml_collections.ConfigDict, splits: str, flags: str) -> Dat
 
 
 def _hint(config: ml_collections.ConfigDict) -> str:
-    """How plates of one's own get their splits, if these are such."""
+    """How one's own plates get their splits; empty for other data sets."""
     if config.data.reader != "folder":
         return ""
     return "; the CSV's column split, or a folder of that name, makes one, once prepared again"

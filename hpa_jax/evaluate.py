@@ -173,11 +173,16 @@ def read_all(
 ) -> tuple[list[tuple[str, str]], dict[str, list[Image.Image]]]:
     """Reads all plates; returns (truth, reading) of each, and pictures of the first of each kind.
 
-    `charset` is that of the batches.
-    The pictures are rows of `picture.maps_row`, at most `PAGE` under "readings" (right ones) and
-    under "failures"; these show the semantic map too, if a function is given that computes it.
-    A truth that the charset cannot write, or a plate that the detector missed, is "?", which is
-    never read.
+    Args:
+      reader: what reads.
+      batches: in the layout of the README.
+      charset: that of the batches.
+      semantic: what `semantic_map` gives; failures then show the semantic map too.
+
+    Returns:
+      The pairs; a truth that the charset cannot write, or a plate that the detector missed, is "?",
+      which is never read. And rows of `picture.maps_row`, at most `PAGE` under "readings" (right
+      ones) and as many under "failures".
     """
     pairs, pages = [], {"readings": [], "failures": []}
     for batch in map(jax.device_get, batches):

@@ -112,10 +112,10 @@ def check(
     tolerance: float = 1e-3,
     doubt: float = 0.0,
 ) -> int:
-    """Holds an exported function against the network on uint8 images B×H×W×3.
+    """Compares an exported function with the network on uint8 images B×H×W×3.
 
     Returns:
-      On how many of them: those that the network reads with a confidence of `doubt` or more.
+      How many were compared: those that the network reads with a confidence of `doubt` or more.
 
     Raises:
       ValueError: class ids differ on one of these, or its confidences or maps differ by more than
@@ -165,7 +165,7 @@ def export(
       about: npz: a line that tells people what this reader is; else what it said before.
 
     Returns:
-      On how many images it was compared; three are random.
+      How many images it was compared on; three of them are random.
 
     Raises:
       OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
@@ -201,7 +201,7 @@ def export(
 
 
 def _check_request(file_format: str, to: str | pathlib.Path, maps: bool, about: str) -> None:
-    """Refuses what a format has not, and a file whose suffix is another's."""
+    """Refuses options that a format lacks, and a file with another format's suffix."""
     if file_format not in FORMATS:
         raise ValueError(f"format {file_format!r}: must be among {', '.join(FORMATS)}")
     if file_format == "npz" and maps:

@@ -64,7 +64,7 @@ NUMBERS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Refuses fields that nothing else would name.
+    """Refuses wrong fields that would fail later, and there without their names.
 
     Raises:
       ValueError: one is wrong; it is named.

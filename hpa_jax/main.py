@@ -1,6 +1,6 @@
 """The launcher: `python -m hpa_jax.main --config=configs/quickstart.py --workdir=DIR`.
 
-This file is intentionally kept short: all logic is in libraries that tests and notebooks import.
+Flags, modes, signals and exit statuses; all else is in libraries that tests and notebooks import.
 """
 
 import atexit

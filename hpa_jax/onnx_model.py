@@ -37,7 +37,7 @@ def digest() -> str:
 
 
 def unstated(model: HPANet) -> str:
-    """What this module does not state of a network, in words; empty if it states it all."""
+    """Why this module cannot stand for a network, in words; empty if it can."""
     if digest() != STATED:
         return "hpa_jax/models has changed, and onnx_model.py is to state that change too"
     return _unstated_network(model)

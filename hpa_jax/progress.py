@@ -110,7 +110,7 @@ class TrainLog:
             figure.savefig(self._workdir / "curves.png")
 
     def close(self) -> None:
-        """Ends the bar and the files."""
+        """Closes the bar and the files."""
         self._progress.close()
         self._writer.close()
 
@@ -139,7 +139,7 @@ class MetricWriter:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Ends the files."""
+        """Closes the files."""
         if self._active:
             self._file.close()
             self._board.close()

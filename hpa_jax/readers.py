@@ -24,7 +24,7 @@ def shipped_best() -> list[str]:
 
 
 def compact_file(path: str | pathlib.Path) -> pathlib.Path | None:
-    """The small file of a shipped reader's name, or as which the path ends; None for a run."""
+    """The .npz that a path or a shipped reader's name stands for; None for a run."""
     if str(path) in shipped() and not (pathlib.Path(path) / "checkpoints").is_dir():
         return SHIPPED / f"{path}.npz"
     return pathlib.Path(path) if pathlib.Path(path).suffix == ".npz" else None

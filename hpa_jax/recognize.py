@@ -39,7 +39,7 @@ class Reading:
       confidence: probability of the whole plate, voids included, in [0, 1]; 0 if nothing was read.
       characters: each character of `text` with its probability.
       maps: len(text)×h×w float32, each character's HPA map, if asked for and if the network has
-        attention; readings are compared without.
+        attention, else None; `==` ignores them.
     """
 
     text: str

@@ -181,7 +181,7 @@ def resume_or_start(
 
 
 def described(config: ml_collections.ConfigDict) -> str:
-    """A config as JSON, and which plates the folder holds that it names."""
+    """A config as JSON, with a digest of the prepared plates that it names."""
     fields = json.loads(config.to_json_best_effort())
     if config.data.get("prepared"):
         from hpa_jax.data import records  # TFDS is imported only where file data is used
@@ -191,7 +191,7 @@ def described(config: ml_collections.ConfigDict) -> str:
 
 
 def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]:
-    """What a config has otherwise than the run's saved one, a line a field."""
+    """The fields in which a config differs from the run's saved one, one line each."""
     if not saved.is_file():
         return []
     texts = saved.read_text(encoding="utf-8"), described(config)

@@ -127,7 +127,7 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
 
 
 def _tell_of_differences(reader: str, theirs: dict[str, Any], metadata: dict[str, Any]) -> None:
-    """Says in what a reader that is trained on was another than it shall be."""
+    """Prints how a reader that is trained further differs from the new network."""
     old, new = theirs["network"], metadata["network"]
     if old["width"] < new["width"]:
         print(

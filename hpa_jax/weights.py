@@ -1,4 +1,4 @@
-"""Surgery on variable trees: pure functions, old trees in, a new tree out.
+"""Surgery on variable trees, by pure functions; freezing parts of them; a look inside a network.
 
 A tree is what `HPANet.init` gives: {'params': …, 'batch_stats': …}. A path names a module, or an
 array without its collection, with slashes: 'backbone/context_path', 'semantic_bn/scale'. A pattern

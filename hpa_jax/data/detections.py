@@ -1,8 +1,8 @@
 """Plates where a detector found them, in place of their labelled boxes (paper, "Experiments").
 
 The detector is the user's. What it found is a CSV with the header file,x1,y1,x2,y2, one line a box:
-the photograph, as seen from the data set's folder, and the box in pixels of it. Columns more, such
-as a score, are left alone; a photograph may come often, or never.
+the photograph's path in the data set's folder, and the box in the photograph's pixels. Further
+columns, such as a score, are ignored; a photograph may have several lines, or none.
 """
 
 import collections
@@ -23,7 +23,7 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
 
     Args:
       table: the CSV.
-      root: the folder that its files are seen from.
+      root: the folder that its paths start from.
 
     Raises:
       DataError: it cannot be read, or names a photograph that is not there.

@@ -107,7 +107,7 @@ def natural_key(name: str) -> tuple:
 
 
 def read_text(path: pathlib.Path) -> str:
-    """Returns a text file, whatever of UTF-8, UTF-16, GBK and GB 18030 it is written in.
+    """Returns the text of a file in UTF-8, UTF-16, GBK or GB 18030.
 
     The last two only where a Chinese province is in it, for any bytes may be taken for Chinese; a
     warning tells.

@@ -45,15 +45,15 @@ class Atlas:
 def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
     """Rasterises `characters` from fonts.
 
+    A character that one font lacks is taken from the first that has it. A warning says which, and
+    which characters a font draws alike, for only their place on a plate tells them apart.
+
     Args:
       characters: the characters, in the order of their class ids.
       fonts: any of the built-in ones in `BUILT_IN` (which need no file), paths
         of .ttf or .otf files, and folders of glyph images, dark on light, whose names are
         `140_X`, `green_X` (one row), `220_X`, `220_up_X`, `220_down_X` (two rows), X being the
         character. Empty: all built-in ones.
-
-    A character that one font lacks is taken from the first that has it. A warning says which, and
-    which characters a font draws alike, for only their place on a plate tells them apart.
 
     Raises:
       ValueError: a font cannot be read, or a character is in none of them.

@@ -24,7 +24,7 @@ class Layout(NamedTuple):
     boxes: np.ndarray  # (Cp, 4) left, top, right, bottom of each character's box
     choices: np.ndarray  # (Cp, K) class ids that may stand there
     counts: np.ndarray  # (Cp,) how many of them
-    drawn_with: np.ndarray  # (Cp,) the position whose draw picks the one that does; as many choices
+    drawn_with: np.ndarray  # (Cp,) the position whose draw counts here too; its own, unless linked
     fonts: np.ndarray  # (Cp, F) fonts of the atlas that fit there
     font_counts: np.ndarray  # (Cp,) how many of them
     separators: np.ndarray  # (2, 4) boxes of dashes and dots

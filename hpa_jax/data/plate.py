@@ -4,7 +4,7 @@ A reader is a module with `read(root, on_bad=stop)`, an iterator over `Plate`s t
 and gives the same plates at every call. What it cannot use, a row or a file, it hands to `on_bad`
 as a `DataError` that names it, and goes on; a wrong `root` it raises. It may publish the numbers of
 plates to expect, `EXPECTED = {"train": (1000,)}`, and splits that no protocol uses, `UNUSED`, whose
-labels need not be such as the network can write. A config names it (`configs/files.py`), and
+labels the network need not be able to write. A config names it (`configs/files.py`), and
 `datasets.READERS` knows it.
 """
 

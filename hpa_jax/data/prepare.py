@@ -55,8 +55,8 @@ def prepare(
       charset: labels with other characters are bad.
       num_characters: longer labels are bad.
       void: whether the network has the void class; without it, shorter labels are bad too.
-      checked: of which splits the labels must be such as the network can write; of the others a
-        plate that it cannot write counts as wrong.
+      checked: whether the network must be able to write a split's labels; in other splits a plate
+        that it cannot write counts as wrong.
       skip_bad: counts and lists what cannot be used, instead of stopping at the first.
       expected: published numbers of plates by split, one a release, for the report.
       workers: processes; one a core, if not given. With 1, this process does the work.

@@ -21,8 +21,8 @@ class Report:
       with_boxes: by split, how many plates have character boxes, which LS and LP need.
       missed: by split, how many plates the detector missed.
       unseen: characters of the charset that are nowhere in the data.
-      duplicates: plates that are the very same image and box, those together, and their texts where
-        these differ.
+      duplicates: groups of plates of the very same image and box, with their texts where these
+        differ.
       shared_texts: number of texts that several splits have: the same car, or the same photograph.
       bad: what was left out, each with its file and why.
       without_text: scenes without a plate, and plates that nobody read.

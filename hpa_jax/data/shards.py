@@ -1,7 +1,7 @@
 """A shard: the plates of one file of a prepared set, cut out of their photographs and written.
 
-It is written by one process, and kept by later runs while it is of the same photographs, which
-have not changed, made in the same way.
+One process writes it. Later runs keep it as long as its photographs, and the way in which it is
+made, are the same.
 """
 
 import dataclasses
