@@ -60,6 +60,12 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
         return plates if found is None else detections.place(plates, found, on_bad)
 
     trained, unused = records.split_names(data.train), getattr(reader, "UNUSED", ())
+    labels = prepare.Labels(
+        find_charset(config.charset),
+        config.num_characters,
+        config.model.void,
+        checked=lambda split: split in trained if data.any_text else split not in unused,
+    )
     directory = pathlib.Path(data.prepared)
     directory.mkdir(parents=True, exist_ok=True)
     before = _report_or_none(directory)
@@ -70,10 +76,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
             directory,
             rectify=data.rectify,
             margin=data.margin,
-            charset=find_charset(config.charset),
-            num_characters=config.num_characters,
-            void=config.model.void,
-            checked=lambda split: split in trained if data.any_text else split not in unused,
+            labels=labels,
             skip_bad=data.skip_bad,
             expected=getattr(reader, "EXPECTED", {}),
         )

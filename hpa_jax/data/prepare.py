@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -28,6 +29,48 @@ from hpa_jax.data.workers import end_with_parent
 PLATES_A_SHARD = 1024
 
 
+class Labels(NamedTuple):
+    """Which labels can be used: those that the network can write.
+
+    Attributes:
+      charset: labels with other characters are bad.
+      num_characters: Cp; longer labels are bad.
+      void: whether the network has the void class; without it, shorter labels are bad too.
+      checked: whether a split's labels must be so; in other splits a plate that the network cannot
+        write counts as wrong.
+    """
+
+    charset: Charset | None = None
+    num_characters: int | None = None
+    void: bool = True
+    checked: Callable[[str], bool] = lambda split: True
+
+    def usable(self, plate: Plate, on_bad: OnBad) -> bool:
+        """Whether a plate's label can be used; if not, `on_bad` hears why."""
+        problem = self._problem(plate.text) if self.checked(plate.split) else ""
+        if problem:
+            on_bad(DataError(plate.source, f"its text {plate.text!r} has {problem}"))
+        return not problem
+
+    def _problem(self, text: str) -> str:
+        """What a text has that the network cannot write; empty if it can."""
+        unknown = sorted(set(text) - set(self.charset.characters)) if self.charset else []
+        if unknown:
+            return f"{', '.join(map(repr, unknown))} not in charset {self.charset.characters!r}"
+        most = self.num_characters
+        if most is not None and len(text) > most:
+            return (
+                f"{len(text)} characters, and num_characters is {most}: give a higher one, in "
+                "training too"
+            )
+        if most is not None and len(text) < most and not self.void:
+            return f"fewer than {most} characters: that needs model.void=True"
+        return ""
+
+
+ALL_LABELS = Labels()
+
+
 def prepare(
     name: str,
     read: Callable[[OnBad], Iterator[Plate]],
@@ -35,10 +78,7 @@ def prepare(
     *,
     rectify: bool = False,
     margin: float = 0.15,
-    charset: Charset | None = None,
-    num_characters: int | None = None,
-    void: bool = True,
-    checked: Callable[[str], bool] = lambda split: True,
+    labels: Labels = ALL_LABELS,
     skip_bad: bool = False,
     expected: dict[str, tuple[int, ...]] | None = None,
     workers: int | None = None,
@@ -52,11 +92,7 @@ def prepare(
       directory: where the set goes; `tfds.builder_from_directory(directory)` opens it.
       rectify: warps the plates' corners to a rectangle; otherwise upright boxes are cut out.
       margin: how much of the surroundings stays, as a share of the plate's size on each side.
-      charset: labels with other characters are bad.
-      num_characters: longer labels are bad.
-      void: whether the network has the void class; without it, shorter labels are bad too.
-      checked: whether the network must be able to write a split's labels; in other splits a plate
-        that it cannot write counts as wrong.
+      labels: which labels can be used; all, if not given.
       skip_bad: counts and lists what cannot be used, instead of stopping at the first.
       expected: published numbers of plates by split, one a release, for the report.
       workers: processes; one a core, if not given. With 1, this process does the work.
@@ -74,23 +110,15 @@ def prepare(
     (directory / WORK).mkdir(parents=True, exist_ok=True)
     bad: list[DataError] = []
 
-    def usable(plate: Plate, on_bad: OnBad) -> bool:
-        if not checked(plate.split):
-            return True
-        problem = _why_unwritable(plate.text, charset, num_characters, void)
-        if problem:
-            on_bad(DataError(plate.source, f"its text {plate.text!r} has {problem}"))
-        return not problem
-
     # --- First pass: names and labels only, so that a wrong one stops the work at its beginning.
-    totals, without_text, whole_images = _count(read, usable, bad.append if skip_bad else stop)
+    totals, without_text, whole_images = _count(read, labels, bad.append if skip_bad else stop)
     if not totals:
         found = f"; {len(bad)} bad ones, the first: {bad[0]}" if bad else ""
         raise DataError(name, f"the reader found no plates with a text{found}")
 
     # --- Second pass: the photographs. Until it is finished again, nobody should open the set.
     (directory / records.INFO).unlink(missing_ok=True)
-    chosen = (plate for plate in read(_ignore) if plate.text and usable(plate, _ignore))
+    chosen = (plate for plate in read(_ignore) if plate.text and labels.usable(plate, _ignore))
     work = (
         Shard(path, split, plates, rectify, margin, strict=not skip_bad)
         for split, path, plates in _cut(chosen, totals, directory, name, plates_a_shard)
@@ -104,7 +132,7 @@ def prepare(
 
     report = Report(name, dict(expected or {}))
     report.without_text, report.whole_images = without_text, whole_images
-    statistics.fill(report, charset)
+    statistics.fill(report, labels.charset)
     report.bad = sorted(map(str, bad))
     _finish(directory, name, lengths, sizes, report)
     return report
@@ -133,16 +161,14 @@ def _write_all(
 
 
 def _count(
-    read: Callable[[OnBad], Iterator[Plate]],
-    usable: Callable[[Plate, OnBad], bool],
-    on_bad: OnBad,
+    read: Callable[[OnBad], Iterator[Plate]], labels: Labels, on_bad: OnBad
 ) -> tuple[collections.Counter[str], int, int]:
     """Usable plates by split, how many have no text, and how many usable ones no box."""
     totals, without_text, whole_images = collections.Counter(), 0, 0
     for plate in read(on_bad):
         if not plate.text:
             without_text += 1
-        elif usable(plate, on_bad):
+        elif labels.usable(plate, on_bad):
             totals[plate.split] += 1
             whole_images += plate.box is None
     return totals, without_text, whole_images
@@ -160,25 +186,6 @@ def _check_directory(directory: pathlib.Path, name: str) -> None:
         raise DataError(info, "is damaged: remove it and prepare again") from error
     if other != name:
         raise DataError(directory, f"holds another data set, {other}: choose another directory")
-
-
-def _why_unwritable(
-    text: str, charset: Charset | None, num_characters: int | None, void: bool
-) -> str:
-    """What a text has that a network cannot write; empty if it can."""
-    unknown = sorted(set(text) - set(charset.characters)) if charset else []
-    if unknown:
-        return f"{', '.join(map(repr, unknown))} not in charset {charset.characters!r}"
-    if num_characters is None:
-        return ""
-    if len(text) > num_characters:
-        return (
-            f"{len(text)} characters, and num_characters is {num_characters}: give a higher one, "
-            "in training too"
-        )
-    if len(text) < num_characters and not void:
-        return f"fewer than {num_characters} characters: that needs model.void=True"
-    return ""
 
 
 def _cut(

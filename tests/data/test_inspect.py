@@ -45,7 +45,9 @@ def test_sheet_shows_plate_augmented_plate_and_maps(tmp_path):
 
 
 def test_report_reads_as_it_was_written(tmp_path):
-    report = prepare.prepare("set", reader([plate()]), tmp_path, charset=TAIWAN, workers=1)
+    report = prepare.prepare(
+        "set", reader([plate()]), tmp_path, labels=prepare.Labels(TAIWAN), workers=1
+    )
     assert records.read_report(tmp_path) == report
     assert "characters a plate: 1 of 4" in str(report)
 

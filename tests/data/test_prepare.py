@@ -179,7 +179,7 @@ def test_report_of_a_messy_set(tmp_path):
     ]
     plates[4] = Plate(b"\xff\xd8\xff\xe0 cut", "cut", "train", "CD34")
     report = prepare.prepare(
-        "set", reader(plates), tmp_path, charset=TAIWAN, num_characters=6, skip_bad=True, workers=1
+        "set", reader(plates), tmp_path, labels=prepare.Labels(TAIWAN, 6), skip_bad=True, workers=1
     )
     assert report.counts == {"train": 2, "test": 2}
     assert report.duplicates == [
@@ -200,7 +200,7 @@ def test_report_of_a_messy_set(tmp_path):
 
 def test_a_refused_command_leaves_a_finished_set_as_it_was(tmp_path):
     prepare.prepare("set", reader([plate()]), tmp_path, workers=1)
-    for plates, options in (([], {}), ([plate()], {"num_characters": 3})):
+    for plates, options in (([], {}), ([plate()], {"labels": prepare.Labels(TAIWAN, 3)})):
         with pytest.raises(DataError):
             prepare.prepare("set", reader(plates), tmp_path, workers=1, **options)
         assert len(read_back(tmp_path)) == 1
@@ -213,7 +213,7 @@ def test_wrong_label_stops_before_any_image_is_read(tmp_path, text, says):
     plates = [Plate(b"not an image", "p", "train", text)]
     with pytest.raises(DataError, match=says):
         prepare.prepare(
-            "set", reader(plates), tmp_path, charset=TAIWAN, num_characters=7, workers=1
+            "set", reader(plates), tmp_path, labels=prepare.Labels(TAIWAN, 7), workers=1
         )
 
 
@@ -362,8 +362,8 @@ def _runs(pid):
 def test_only_what_is_trained_on_must_be_writable(tmp_path):
     def run(**options):
         plates = [plate("a", text="AB12", split="train"), plate("b", text="警AB1", split="dev")]
-        shared = {"charset": TAIWAN, "num_characters": 5, "workers": 1} | options
-        return prepare.prepare("set", reader(plates), tmp_path / "set", **shared)
+        labels = prepare.Labels(TAIWAN, 5, **options)
+        return prepare.prepare("set", reader(plates), tmp_path / "set", labels=labels, workers=1)
 
     with pytest.raises(DataError, match="'警' not in charset"):
         run()
