@@ -59,7 +59,9 @@ def start(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], dict
     for name, make in makers.items():
         try:
             run = make()
-            results[name] = run()
+            result = run()
+            # Else a CUDA graph's next run, also another network's, takes the memory of this result.
+            results[name] = result.clone() if isinstance(result, torch.Tensor) else result
             runs[name] = run
         except (ImportError, RuntimeError) as error:  # no compiler, no memory
             print(f"{name}: not measured: {str(error).splitlines()[0]}", file=sys.stderr)
