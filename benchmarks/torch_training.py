@@ -36,7 +36,9 @@ def makers(
             return total_loss(output, *labels)
 
         if way == networks.COMPILED:
-            forward = torch.compile(forward, dynamic=False)
+            # As `networks.made_to_read`: else a fast GPU waits for its kernels to be started.
+            options = {"triton.cudagraphs": device == "cuda"}
+            forward = torch.compile(forward, dynamic=False, options=options)
 
         def run() -> float:
             rmsprop.zero_grad()
