@@ -115,8 +115,8 @@ def measure_peak(device: str, dtype: str) -> float:
     return 2 * size**3 / min(timing.fastest_s for timing in timings.values())
 
 
-def synchronised(result: Any) -> Any:
+def synchronised(result: torch.Tensor) -> torch.Tensor:
     """`result`, once PyTorch has computed it."""
-    if torch.cuda.is_available():
+    if result.is_cuda:
         torch.cuda.synchronize()
     return result
