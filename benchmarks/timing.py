@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from hpa_jax import machine
+
 SETTLE_S = 0.05  # runtimes' idle threads go on spinning for some 20 ms after their last pass
 
 Run = Callable[[], Any]  # one pass: returns when its result is complete
@@ -30,13 +32,15 @@ class Timing(NamedTuple):
 def set_up() -> str:
     """Makes the two frameworks' terms equal; returns PyTorch's name of the device that both use.
 
-    Both run on as many threads as they choose: all cores.
+    Both run on as many threads as they choose, which is all cores, but no more.
     """
     # Else JAX takes most of a GPU's memory, and PyTorch finds none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     # JAX multiplies float32 matrices in TensorFloat-32 where a GPU has it: so must PyTorch.
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
+    # PyTorch knows no container's quota, and threads beyond it wait for each other.
+    torch.set_num_threads(min(torch.get_num_threads(), machine.cores()))
     torch.compiler.reset()  # after some networks the compiler would give up, silently
     device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
     if device is None or (device == "cuda" and not torch.cuda.is_available()):
