@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import pathlib
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from benchmarks import report
 from hpa_jax import command, optimizer, train, train_state
 from hpa_jax.charset import CHINA, Charset
 from hpa_jax.data import folder, images, pipeline, prepare
-from hpa_jax.data.plate import OnBad, Plate, stop
+from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.models.hpa import HPANet
 
 CHARACTERS = 8  # Cp
@@ -124,11 +125,15 @@ def _main(argv: Sequence[str]) -> None:
     if len(argv) != 2:
         raise app.UsageError("name one folder of labelled photographs")
     command.set_up()
+    report.check_writable(_JSON.value)
     machine = report.describe_machine()
     report.print_machine(machine)
     with tempfile.TemporaryDirectory() as scratch:
         to = pathlib.Path(scratch)
-        prepared = time_preparing(argv[1], _COPIES.value, to)
+        try:
+            prepared = time_preparing(argv[1], _COPIES.value, to)
+        except DataError as error:
+            sys.exit(f"error: {error}")
         fed = time_feeding(to / "preparing_all_cores", CHINA, _WORKERS.value)
     waiting = fed.pop("share of a fed step spent waiting")
     rates = prepared["plates_per_s"] | fed

@@ -7,6 +7,7 @@ import math
 import pathlib
 import platform
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -118,6 +119,16 @@ def print_machine(machine: dict[str, Any]) -> None:
 def print_peak(dtype: str, peak: float) -> None:
     """The rate that `of peak` refers to."""
     print(f"matrix products in {dtype} reach {peak / 1e9:.0f} GFLOP/s")
+
+
+def check_writable(path: str | None) -> None:
+    """Ends the program where `write_json` would fail, before minutes are spent."""
+    if path:
+        try:
+            with pathlib.Path(path).open("a"):
+                pass
+        except OSError as error:
+            sys.exit(f"error: --json={path}: {error.strerror}")
 
 
 def write_json(path: str | None, machine: dict[str, Any], results: list[dict[str, Any]]) -> None:

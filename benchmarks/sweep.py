@@ -38,11 +38,13 @@ def define_flags(
     )
     for flag, known in (("backbones", networks.NETWORKS), ("dtypes", DTYPES)):
         flags.register_validator(
-            flag, lambda values, known=known: set(values) <= set(known), f"must be among {known}"
+            flag,
+            lambda values, known=known: values and set(values) <= set(known),
+            f"must be among {known}",
         )
     flags.register_validator(
         "batch_sizes",
-        lambda values: all(v.isdigit() and int(v) >= smallest for v in values),
+        lambda values: values and all(v.isdigit() and int(v) >= smallest for v in values),
         f"must be whole numbers of at least {smallest}",
     )
 
@@ -55,6 +57,7 @@ def run(argv: Sequence[str], compare: Compare) -> None:
     timing.set_up()
     listed, machine, results = flags.FLAGS, report.describe_machine(), []
     report.print_machine(machine)
+    report.check_writable(listed.json)
     wanted = itertools.product(listed.dtypes, listed.backbones, map(int, listed.batch_sizes))
     trace = jax.profiler.trace(listed.profile) if listed.profile else contextlib.nullcontext()
     with trace:
