@@ -132,7 +132,8 @@ def check_writable(path: str | None) -> None:
 
 
 def write_json(path: str | None, machine: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    """Writes what was measured, if a path is given."""
+    """Writes what was measured, if a path is given; null for what is not a number."""
     if path:
         record = {"machine": machine, "results": results}
+        record = json.loads(json.dumps(record), parse_constant=lambda _: None)
         pathlib.Path(path).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
