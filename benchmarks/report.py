@@ -106,6 +106,11 @@ def describe_machine() -> dict[str, Any]:
         "cores": this_machine.cores(),
         "torch threads": torch.get_num_threads(),
         "device": jax.devices()[0].device_kind,
+        "platform": " ".join(jax.devices()[0].client.platform_version.split()),
+        "torch's CUDA": torch.version.cuda,
+        "torch's cuDNN": torch.backends.cudnn.version(),
+        "system": platform.platform(),
+        "command": " ".join(sys.argv),
         "python": platform.python_version(),
         **versions,
     }
