@@ -48,9 +48,9 @@ def compare(
     makers = {
         "hpa_jax": lambda: make_jax_run(pair, lambda key, fed: fed, batch),
         "hpa_jax, rendering": lambda: make_jax_run(pair, lambda key, fed: render(key), {}),
-        "rendering alone": lambda: make_part(render),
+        "rendering alone": lambda: make_part(lambda key, fed: render(key), {}),
         "augmentation alone": lambda: make_part(
-            lambda key: augment.augment(key, batch, len(TAIWAN))
+            lambda key, fed: augment.augment(key, fed, len(TAIWAN)), batch
         ),
     }
     theirs = torch_training.makers(
@@ -138,10 +138,10 @@ def make_jax_run(
     return run
 
 
-def make_part(function: Callable[[jax.Array], Batch]) -> timing.Run:
+def make_part(make_batch: Callable[[jax.Array, Batch], Batch], fed: Batch) -> timing.Run:
     """A part of the step, jitted alone."""
-    jitted, key = jax.jit(function), jax.random.key(1)
-    return lambda: jax.block_until_ready(jitted(key))
+    jitted, key = jax.jit(make_batch), jax.random.key(1)
+    return lambda: jax.block_until_ready(jitted(key, fed))
 
 
 def _main(argv: Sequence[str]) -> None:
