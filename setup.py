@@ -43,6 +43,7 @@ setuptools.setup(
     ],
     extras_require={
         "cuda12": ["jax[cuda12]"],
+        "cuda13": ["jax[cuda13]"],  # whose libraries are also those of the newest PyTorch
         "tpu": ["jax[tpu]"],
         "tfds": TFDS,
         "torch": ["torch", "safetensors"],  # weights from PyTorch and back
