@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Every worker of a Cloud TPU slice (with Python 3.11 or newer), at this clone's last commit, which
-# must be pushed. The workdir, and --config.data.prepared, which is made once and on one machine
+# Every worker of a Cloud TPU slice, at this clone's last commit, which must be pushed. Python there
+# must be 3.11 or newer and have venv; PYTHON=python3.12 before the command names another than python3.
+# The workdir, and --config.data.prepared, which is made once and on one machine
 # (--mode=prepare), must be absolute paths that all workers see.
-# Each worker writes to hpa_jax/hpa.log and goes on when this connection ends. When a slice was
+# Each worker writes to hpa_jax/hpa.log and goes on when this connection ends: to save and stop, send
+# SIGTERM (gcloud … ssh NAME --worker=all --command 'pkill -f hpa_jax.[m]ain'). When a slice was
 # preempted, make it again and repeat the command.
 # usage: launch/tpu_pod.sh NAME ZONE configs/synthetic.py WORKDIR [--config.batch_size=512 …]
 #        DRY_RUN=1 launch/tpu_pod.sh …   prints the commands instead
@@ -21,7 +23,7 @@ test -d hpa_jax || git clone $repository hpa_jax
 cd hpa_jax
 git fetch
 git checkout $(git rev-parse HEAD)
-test -d .venv || python3 -m venv .venv
+test -x .venv/bin/pip || ${PYTHON:-python3} -m venv --clear .venv
 .venv/bin/pip install --quiet -e '.[tpu,tfds]'"
 everywhere "cd hpa_jax && .venv/bin/python -m hpa_jax.main --distributed$(
   printf ' %q' "--config=$config" "--workdir=$workdir" "${@:5}"
