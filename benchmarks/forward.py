@@ -39,14 +39,14 @@ def compare(
     peak = timing.measure_peak(device, dtype)
     pair = networks.make_pair(name, dtype)
     pixels, their_pixels = (
-        np.random.default_rng(0).integers(0, 256, (batch_size, *size, 3), np.uint8)
-        for size in (pair.image_size, networks.PAPER_SIZE)
+        networks.make_pixels(batch_size, size) for size in (pair.image_size, networks.PAPER_SIZE)
     )
     ours = our_makers(pair, pixels, device)
     theirs = torch_makers(pair, their_pixels, device, dtype, compiled)
     runs, results = timing.start(ours | theirs)
     if pair.same:
-        check_equal(results, tolerance=0.01 if dtype == "float32" else 0.2)
+        # On a GPU float32 is TensorFloat-32, which each framework rounds to in other places.
+        check_equal(results, {"float32": 0.01 if device == "cpu" else 0.05, "bfloat16": 0.3}[dtype])
     read_batch = jax.jit(functools.partial(runtime.read_batch, pair.model))
     flops = timing.count_flops(read_batch, pair.variables, pixels)
     timings = timing.measure(runs, rounds, passes)
