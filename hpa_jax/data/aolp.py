@@ -53,6 +53,9 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
         if subset:
             official = _part(inner, "groundtruth_recognition") is not None
             yield from (_official if official else _vim_lpr)(inner, subset, on_bad)
+        elif _subset_name(outer) in SUBSETS:
+            problem = "has no Image beside groundtruth_recognition, nor image beside char"
+            on_bad(DataError(outer, f"{problem}: unpack all of its archive"))
 
 
 def _subset_name(folder: pathlib.Path) -> str:

@@ -136,6 +136,16 @@ def test_aolp_is_found_above_a_doubled_folder(tmp_path):
     assert {"ac", "rp"} <= set(counts(plates))
 
 
+@pytest.mark.parametrize("there", ["Image/1.jpg", "LE/groundtruth_recognition/1.txt"])
+def test_a_subset_that_is_not_all_unpacked_is_named(tmp_path, there):
+    trees.aolp_subset(tmp_path / "Subset_AC", 3)
+    trees.write(tmp_path / "Subset_LE" / there, b"x")
+    with pytest.raises(DataError, match="Subset_LE: has no Image beside groundtruth_recognition"):
+        list(aolp.read(tmp_path))
+    bad = []
+    assert set(counts(aolp.read(tmp_path, bad.append))) == {"ac", "ac_second"} and len(bad) == 1
+
+
 def test_aolp_choice_of_582_is_that_of_every_machine(tmp_path):
     trees.aolp_subset(tmp_path / "Subset_LE", 757)
     chosen = [int(p.name[3:]) for p in aolp.read(tmp_path) if p.split == "le582"]
