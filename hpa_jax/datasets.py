@@ -111,6 +111,7 @@ def inspect_prepared(config: ml_collections.ConfigDict, workdir: str | pathlib.P
         image_size=config.image_size,
         jitter=config.data.jitter,
         augment=lambda batch: jax.device_get(augment_one(key, batch)),
+        unused=getattr(READERS.get(data.reader), "UNUSED", ()),
     )
     print(records.read_report(data.prepared))
     for path in paths:

@@ -4,7 +4,7 @@ import collections
 import itertools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -23,6 +23,7 @@ def inspect(
     image_size: tuple[int, int] = (50, 160),
     jitter: float = 0.0,
     augment: Callable[[pipeline.Batch], pipeline.Batch] | None = None,
+    unused: Collection[str] = (),
 ) -> list[pathlib.Path]:
     """Writes contact sheets and the character distribution of each split of a prepared set.
 
@@ -32,6 +33,7 @@ def inspect(
       charset, num_characters, image_size: the network's.
       jitter: how far training moves the sides of a crop, as in `pipeline.train_batches`.
       augment: what training does to a batch; its results are shown beside the originals.
+      unused: splits that no protocol uses: positions.png leaves them out.
 
     Returns:
       The pictures' paths.
@@ -42,7 +44,8 @@ def inspect(
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     by_split = records.read_report(directory).positions
-    places = itertools.zip_longest(*by_split.values(), fillvalue={})
+    used = [by_split[split] for split in by_split if split not in unused]
+    places = itertools.zip_longest(*(used or by_split.values()), fillvalue={})
     everywhere = [sum(map(collections.Counter, place), collections.Counter()) for place in places]
     paths = [out / "positions.png"]
     charts.positions(everywhere).savefig(paths[0])

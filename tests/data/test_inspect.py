@@ -60,6 +60,22 @@ def test_the_sheet_shows_the_whole_split(tmp_path):
     assert (texts[0], texts[-1]) == ("AB00", "AB39")
 
 
+def test_the_chart_of_all_is_of_what_a_protocol_uses(tmp_path, monkeypatch):
+    plates = [plate("a"), plate("t", "ac_second", "CD34567", characters=())]
+    prepare.prepare("set", reader(plates), tmp_path / "set", workers=1)
+    lengths, positions = [], inspect.charts.positions
+
+    def drawn(places):
+        lengths.append(len(places))
+        return positions(places)
+
+    monkeypatch.setattr(inspect.charts, "positions", drawn)
+    monkeypatch.setattr(inspect, "contact_sheet", lambda *_: Image.new("RGB", (9, 9)))
+    for unused in ((), ("ac_second", "le_second"), ("ac_second", "train")):
+        inspect.inspect(tmp_path / "set", tmp_path / "to", TAIWAN, 7, unused=unused)
+    assert lengths[::3] == [7, 4, 7]  # of all; where no split is used, of every one
+
+
 def test_charts_are_of_each_split_and_the_first_column_as_it_was_prepared(tmp_path, monkeypatch):
     plates = [plate("a"), plate("t", "test", "CD34")]
     prepare.prepare("set", reader(plates), tmp_path / "set", workers=1)
