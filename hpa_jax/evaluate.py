@@ -1,6 +1,7 @@
 """Accuracy over the whole plate, as the paper counts it, and pictures of readings."""
 
 import collections
+import csv
 import functools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,8 +64,9 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
     """Reads `config.eval_size` fresh plates, or the config's test sets, as a user would.
 
     Prints the accuracy and writes `readings.png` and `failures.png` (paper, figures 4 and 5) to
-    `workdir`: a run, whose best checkpoint reads, or a shipped reader's name. Of
-    RUN/checkpoints/STEP, that checkpoint reads, and the pictures go to the run.
+    `workdir`, and of plates from files all failures by name, `failures.csv`. `workdir` is a run,
+    whose best checkpoint reads, or a shipped reader's name. Of RUN/checkpoints/STEP, that
+    checkpoint reads, and the pictures go to the run.
 
     Raises:
       OSError, ValueError: there is no such run, or a field of the config is wrong.
@@ -110,7 +112,35 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
                 path = folder / f"{kind}{name and '_' + name}.png"
                 picture.page(rows).save(path)
                 print(f"{path}: what was read, and each character's HPA map")
+        if config.data.get("prepared"):
+            _list_failures(config, name, pairs, folder / f"failures{name and '_' + name}.csv")
     print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")
+
+
+def _list_failures(
+    config: ml_collections.ConfigDict,
+    test: str,
+    pairs: Sequence[tuple[str, str]],
+    path: pathlib.Path,
+) -> None:
+    """Writes the name of each plate of a test set that counts as wrong, its label and its reading.
+
+    Args:
+      config: of the prepared set.
+      test: name of the test set.
+      pairs: (truth, reading) of each plate, in order, as `read_all` gives them.
+      path: of the CSV.
+    """
+    from hpa_jax import datasets  # as in `inputs`
+
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        rows = csv.writer(file)
+        rows.writerow(("file", "label", "read", "missed"))
+        labels = datasets.test_labels(config, test)
+        for (name, label, missed), (truth, text) in zip(labels, pairs, strict=True):
+            if text != truth:
+                rows.writerow((name, label, text, "missed by the detector" if missed else ""))
+    print(f"{path}: all that count as wrong, by name")
 
 
 def _are_maps_taught(config: ml_collections.ConfigDict) -> bool:

@@ -56,3 +56,21 @@ def test_semantic_maps_are_shown_where_plates_taught_them(tmp_path):
     config.data.rendered = 0.5
     assert evaluate._are_maps_taught(config)
     assert evaluate._are_maps_taught(quickstart.get_config())
+
+
+def test_failures_are_listed_by_name_with_their_labels(tmp_path, capsys):
+    config = files.get_config()
+    config.data.prepared = str(tmp_path / "set")
+    plates = [plate(f"{i}.jpg", "dev", f"AB{i:02d}") for i in range(3)]
+    plates += [plate("long.jpg", "dev", "AB123456789", characters=())]  # which nothing can write
+    plates += [plate("missed.jpg", "dev", "XY12", missed=True)]
+    prepare.prepare("folder", reader(plates), config.data.prepared, workers=1)
+    pairs = [("AB00", "AB00"), ("AB01", "AB07"), ("AB02", "AB02"), ("?", "AB12"), ("?", "XY12")]
+    evaluate._list_failures(config, "dev", pairs, tmp_path / "failures_dev.csv")
+    assert (tmp_path / "failures_dev.csv").read_text().splitlines() == [
+        "file,label,read,missed",
+        "1.jpg,AB01,AB07,",
+        "long.jpg,AB123456789,AB12,",
+        "missed.jpg,XY12,XY12,missed by the detector",
+    ]
+    assert "failures_dev.csv" in capsys.readouterr().out
