@@ -105,7 +105,11 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
     try:
         trained, theirs = readers.load(reader)
     except FileNotFoundError as error:
-        hint = "train that first, or start from random weights: --config.init.checkpoint="
+        hint = (
+            "train that first, or start from random weights: init= in the config's argument, where "
+            "it has one (as configs/aolp.py:test=RP,init=), which sets their learning rate too; "
+            "else --config.init.checkpoint="
+        )
         raise FileNotFoundError(f"init.checkpoint {error}; {hint}") from error
     old, new = theirs["network"], metadata["network"]
     flags = _differing(old, new, ("backbone", "classifier", "attention", "grey"))

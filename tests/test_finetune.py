@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hpa_jax
-from configs import finetune, quickstart
+from configs import aolp, finetune, quickstart
 from hpa_jax import checkpoint, inputs, readers, train, train_state
 from tests.networks import random_variables
 
@@ -168,6 +168,14 @@ def test_what_does_not_fit_is_refused(field, value, message, config, reader, tmp
     other.update_from_flattened_dict({field: value})
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train.train_and_evaluate(other, tmp_path)
+
+
+def test_a_missing_start_is_told_the_way_that_sets_the_rate_of_random_weights_too(reader):
+    _, metadata = readers.load(reader[0])
+    with pytest.raises(FileNotFoundError, match=r"random weights: init= in the config's argument"):
+        train_state.load_start("/nowhere", metadata)
+    told, flag = aolp.get_config("test=RP,init=").optimizer, aolp.get_config().optimizer
+    assert told.learning_rate > 10 * flag.learning_rate and told.warmup_steps
 
 
 def test_another_number_of_characters_is_said(reader, capsys):
