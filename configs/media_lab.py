@@ -4,8 +4,10 @@ Expected with the plates' true boxes (paper, table 2): 98.13 % of the 427 normal
 four folds together with ResNet-18, 98.83 % with ResNet-101. With plates found by a detector 95.78
 and 96.96: prepare with --config.data.detections=CSV (hpa_jax/data/detections.py). The paper's folds
 are unpublished; ours follow from data.fold_seed, when preparing. The data set has no labels: write
-annotations.csv as hpa_jax/data/media_lab.py says. The paper's labels seem to write the letters I
-and O as 1 and 0 (figure 5: M1B6822, M010312), two classes fewer; here they are letters.
+annotations.csv as hpa_jax/data/media_lab.py says. The charset greece has the
+letters of Greek plates alone. The paper's labels seem to have AOLP's 34 classes: I and O are
+written as 1 and 0 (figure 5: M1B6822, M010312), and there is a G (NEG027). Where yours have other
+letters, give all steps --config.charset=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ.
 
 1. Pre-train on rendered Greek plates (the paper does so before AOLP alone):
     python -m hpa_jax.main --config=configs/synthetic.py --workdir=runs/synthetic_greece \
