@@ -26,7 +26,7 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
       root: the folder that its paths start from.
 
     Raises:
-      DataError: it cannot be read, or names a photograph that is not there.
+      DataError: it cannot be read, names a photograph that is not there, or is not in pixels.
     """
     found = collections.defaultdict(list)
     for where, row in files.read_table(pathlib.Path(table), COLUMNS):
@@ -37,6 +37,8 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
             )
         cells = files.cells({name: row[name] for name in folder.BOX}, where)
         found[path].append(make_box(cells, where))
+    if all(max(box) <= 1 for boxes in found.values() for box in boxes):
+        raise DataError(table, "has boxes in shares of the photograph: they must be in its pixels")
     return found
 
 

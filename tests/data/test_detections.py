@@ -55,6 +55,8 @@ def test_wrong_tables_are_explained(tmp_path):
     trees.write(tmp_path / "b.jpg", b"")
     with pytest.raises(DataError, match="has no area"):
         detections.read(write(tmp_path / "found.csv", "b.jpg,3,2,1,4,1"), tmp_path)
+    with pytest.raises(DataError, match="found.csv: has boxes in shares of the photograph"):
+        detections.read(write(tmp_path / "found.csv", "b.jpg,0.1,0.2,0.5,1.0,1"), tmp_path)
     boxless = dataclasses.replace(PLATE, box=None)
     with pytest.raises(DataError, match="a: has no labelled box"):
         list(detections.place([boxless], {}))
