@@ -24,7 +24,8 @@ boxes; 99.56, 100.00 and 99.84 %, as in table 1, with LS and LP (table 6, Both):
     table 1, plates found by a detector: prepare with --config.data.detections=CSV to another
         --config.data.prepared (hpa_jax/data/detections.py) and evaluate on that. Expected: 98.83,
         97.94 and 98.20 with ResNet-18; 99.27, 99.14 and 98.85 with ResNet-101
-    table 1, frames per second: python -m benchmarks.forward --protocol=paper (benchmarks/README.md)
+    table 1, frames per second (benchmarks/README.md): python -m benchmarks.forward \
+        --protocol=paper --backbones=resnet18,resnet34,resnet50,resnet101
     table 4, MC w/ HPA:  --config.model.classifier=separate
     table 4, MC w/o HPA: --config.model.classifier=separate --config.model.attention=False
     table 4, MC with ResNet-18: the first of these with configs/synthetic.py and backbone=resnet18

@@ -9,27 +9,42 @@ Any folder of photographs with a labels.csv is an experiment by itself:
 
 It trains on the rows whose split is train and tests on those whose split is dev. `charset=` takes
 a known name or the characters themselves. With `init=READER` (`:init=cn_small`) it goes on from a
-shipped reader or a .npz, in its width, image size, number of characters and, unless it is given,
-charset, or from a run (give all these), at the paper's rate for trained weights.
+shipped reader, a .npz or a run, in its width, image size, number of characters and, unless it is
+given, charset, at the paper's rate for trained weights. (A converted run has no config.json to
+tell these: give them.)
 """
+
+import json
+import pathlib
 
 import ml_collections
 
 from configs import common
-from hpa_jax import readers
+from hpa_jax import checkpoint, readers
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     arg = parse_arg(arg, charset="", backbone="resnet18", init="")
     c = base("folder", arg["backbone"], arg["init"])
-    c.charset = arg["charset"] or "taiwan"
-    c.num_characters = 8
-    if file := readers.compact_file(arg["init"]):
-        metadata = readers.load_compact(file)[1]
-        c.model.width, c.image_size = metadata["network"]["width"], tuple(metadata["image_size"])
-        c.num_characters = metadata["network"]["num_characters"]
-        c.charset = arg["charset"] or metadata["charset"]
+    c.charset, c.num_characters = "taiwan", 8
+    if start := of_reader(arg["init"]):
+        c.model.width, c.image_size, c.num_characters, c.charset = start
+    c.charset = arg["charset"] or c.charset
     return c
+
+
+def of_reader(init: str) -> tuple[float, tuple[int, int], int, str] | None:
+    """Width, image size, most characters and charset of a reader; None if nothing tells them."""
+    if file := readers.compact_file(init):
+        metadata = readers.load_compact(file)[1]
+        network = metadata["network"]
+        size, charset = tuple(metadata["image_size"]), metadata["charset"]
+        return network["width"], size, network["num_characters"], charset
+    run, _ = checkpoint.split_step(pathlib.Path(init))
+    if not init or not (run / "config.json").is_file():
+        return None
+    run = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    return run["model"]["width"], tuple(run["image_size"]), run["num_characters"], run["charset"]
 
 
 def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import common
 from hpa_jax import datasets, inputs, picture, readers, train
 from hpa_jax.data import images, media_lab, records
 from hpa_jax.data.plate import DataError
@@ -224,6 +225,19 @@ def test_a_shipped_reader_is_trained_on_as_it_is(name):
     assert config.charset == metadata["charset"]
     assert get_config("files", f"init={name},charset=greece").charset == "greece"
     assert get_config("files").charset == "taiwan"
+
+
+def test_a_run_is_trained_on_as_it_is(tmp_path):
+    config = common.get_config()
+    config.model.width, config.image_size, config.num_characters = 0.25, (48, 160), 9
+    config.charset = "AB12"
+    trees.write(tmp_path / "config.json", config.to_json_best_effort())
+    for run in (tmp_path, tmp_path / "checkpoints/60"):
+        found = get_config("files", f"init={run}")
+        assert (found.model.width, found.image_size) == (0.25, (48, 160))
+        assert (found.num_characters, found.charset) == (9, "AB12")
+    assert get_config("files", f"init={tmp_path},charset=greece").charset == "greece"
+    assert get_config("files", f"init={tmp_path / 'none'}").model.width == 1.0
 
 
 def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
