@@ -155,11 +155,16 @@ def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) 
     return calibration.fit_temperature(reader.probabilities(plates), outcomes(read)[1])
 
 
+def surest_failures(assessed: Sequence[Assessed]) -> list[Assessed]:
+    """The wrong plates, the surest reading first: of these the labels may be wrong."""
+    return sorted((a for a in assessed if not a.right), key=lambda a: -a.reading.confidence)
+
+
 def failures_sheet(
     recognizers: Sequence[recognize.Recognizer], assessed: Sequence[Assessed]
 ) -> Image.Image:
-    """The first wrong plates with each character's map (paper, figure 5)."""
-    wrong = [each for each in assessed if not each.right][:PAGE]
+    """The wrong plates that were read most surely, with each character's map (paper, figure 5)."""
+    wrong = surest_failures(assessed)[:PAGE]
     cut = [crop(each.plate, each.margin) for each in wrong]
     readings = recognize.read_with_all(recognizers, cut, maps=True)
     rows = zip(cut, readings, wrong, strict=True)
@@ -214,8 +219,8 @@ def save_pictures(
 ) -> list[pathlib.Path]:
     """Writes `reliability.png` to the folder `to`, and what was misread to `failures.png` and .csv.
 
-    The picture shows the first ones, the table names all files, the surest reading first: of these
-    the labels may be wrong.
+    The table names all files, the picture shows the first ones, both in the order of
+    `surest_failures`.
     """
     confidence, right = outcomes(assessed)
     paths = [to / "reliability.png"]
@@ -224,11 +229,10 @@ def save_pictures(
         paths.append(to / "failures.png")
         failures_sheet(recognizers, assessed).save(paths[-1])
         paths.append(to / "failures.csv")
-        wrong = sorted((a for a in assessed if not a.right), key=lambda a: -a.reading.confidence)
         with paths[-1].open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             rows = csv.writer(file)
             rows.writerow(("file", "label", "read", "confidence"))
-            for plate, reading, _ in wrong:
+            for plate, reading, _ in surest_failures(assessed):
                 surely = f"{calibration.printed(reading.confidence):.4f}"
                 rows.writerow((plate.name, plate.text, reading.text, surely))
     return paths

@@ -131,12 +131,13 @@ def test_failures_and_temperature_are_of_the_crops_that_were_read(monkeypatch):
     monkeypatch.setattr(assess.picture, "page", list)
     box = (10.0, 10.0, 50.0, 30.0)
     plates = [Plate(file.getvalue(), text, "dev", text, box) for text in ("A", "B1", "C1")]
-    assessed = [assess.Assessed(p, recognize.Reading("A", 0.5, ()), 0.1) for p in plates]
+    readings = [recognize.Reading("A", confidence, ()) for confidence in (0.9, 0.4, 0.7)]
+    assessed = [assess.Assessed(*pair, 0.1) for pair in zip(plates, readings, strict=True)]
     reader = types.SimpleNamespace(
         image_size=(25, 80), probabilities=lambda images: sizes.extend(i.size for i in images)
     )
     assess.failures_sheet([reader], assessed)
-    assert truths == ["B1", "C1"]
+    assert truths == ["C1", "B1"]  # the surest first
     monkeypatch.setattr(assess.calibration, "fit_temperature", lambda *_: 1.0)
     assess.fit_temperature(reader, assessed)
     assert sizes == [(48, 24)] * 5
