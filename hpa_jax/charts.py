@@ -82,7 +82,8 @@ def curves(metrics: str | os.PathLike) -> Figure:
         for name in names:
             axis.plot(*zip(*series[name], strict=True), label=name, marker=".", markersize=3)
         axis.set_ylabel(title)
-        axis.legend()
+        # Above: curves are anywhere.
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
         axis.grid(alpha=0.3)
         if title == "loss":
             axis.set_yscale("log")

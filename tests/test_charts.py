@@ -57,3 +57,16 @@ def test_curves_leave_out_terms_that_are_not_trained(tmp_path):
     file.write_text(json.dumps(line | {"loss": 2.5, "semantic_loss": 0.5}) + "\n")
     shown = [line.get_label() for line in charts.curves(file).axes[0].lines]
     assert shown == ["loss", "character_loss", "semantic_loss"]
+
+
+def test_legends_hide_no_curve(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    names = ["loss", "character_loss", "position_loss", "semantic_loss", "accuracy"]
+    names += [f"accuracy_{name}" for name in ("LE582", "LE757", "challenge", "rotate", "weather")]
+    lines = [{"step": step} | dict.fromkeys(names, 0.5) for step in (1, 2)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    figure = charts.curves(file)
+    figure.savefig(tmp_path / "curves.png")
+    for axis in figure.axes:
+        legend = axis.get_legend().get_window_extent()
+        assert legend.y0 >= axis.get_window_extent().y1 and legend.x1 <= figure.bbox.x1
