@@ -5,7 +5,7 @@ plates with ResNet-18; 99.56, 100.00 and 99.84 with ResNet-101. The paper's LE h
 nobody knows which; the official one has 757. With test=LE both are reported (hpa_jax/data/aolp.py).
 
 1. Pre-train on rendered plates, as the paper does on synthetic ones (from an ImageNet
-   network and at the paper's rate: README, "ImageNet weights"):
+   network and at the paper's rate: docs/research.md, "ImageNet weights"):
     python -m hpa_jax.main --config=configs/synthetic.py --workdir=runs/synthetic_aolp \
         --config.num_characters=6 --config.model.void=False --config.data.styles="('taiwan_old',)"
 2. Prepare, once; the folder holds Subset_AC, Subset_LE and Subset_RP. AOLP has no character boxes,

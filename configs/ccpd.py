@@ -12,7 +12,7 @@ province, and by it, is given too.
     python -m hpa_jax.main --config=configs/ccpd.py --mode=inspect --workdir=runs/ccpd
 3. Train and test:
     python -m hpa_jax.main --config=configs/ccpd.py --workdir=runs/ccpd
-   or from an ImageNet network (README, "ImageNet weights"), at the paper's rate:
+   or from an ImageNet network (docs/research.md, "ImageNet weights"), at the paper's rate:
     python -m hpa_jax.main --config=configs/ccpd.py --workdir=runs/ccpd \
         --config.init.backbone=runs/imagenet18 --config.optimizer.learning_rate=2e-5 \
         --config.optimizer.warmup_steps=0

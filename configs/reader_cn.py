@@ -10,7 +10,7 @@ first legs of both. hpa_jax/shipped/README.md has the others.
    readers saw only rows whose licence allows it: all the others were taken out of that file first
    (`grep -v "none stated" labels.csv`).
     python -m hpa_jax.main --config=configs/reader_cn.py --mode=prepare --config.data.root=FOLDER
-2. Train, with a folder of glyph images for the characters of China (README, "Rendered plates"):
+2. Train, with a folder of glyph images for the characters of China (docs/new_country.md):
     python -m hpa_jax.main --config=configs/reader_cn.py --workdir=runs/reader_cn \
         --config.data.fonts="('GLYPHS',)"
     python -m hpa_jax.main --config=configs/reader_cn.py:wide --workdir=runs/reader_cn_wide \

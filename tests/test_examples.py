@@ -7,8 +7,11 @@ import jax
 import numpy as np
 
 import hpa_jax
-from examples import own_loop, surgery
-from hpa_jax import GREECE, readers
+from examples import own_country, own_loop, surgery
+from hpa_jax import GREECE, inputs, readers, train_state
+from hpa_jax.charset import Charset
+from hpa_jax.data.styles import STYLES
+from hpa_jax.data.synthetic import make_renderer
 
 
 def test_surgery(capsys):
@@ -34,12 +37,29 @@ def test_own_loop(tmp_path, capsys):
     assert 0 < hpa_jax.load_recognizer(tmp_path / "own.npz").read([blank])[0].confidence < 1
 
 
-def test_the_readmes_surgery_gives_a_reader():
-    readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    blocks = [text.partition("```")[0] for text in readme.split("```python")[1:]]
+def test_the_documented_surgery_gives_a_reader():
+    text = (pathlib.Path(__file__).parents[1] / "docs/research.md").read_text(encoding="utf-8")
+    blocks = [block.partition("```")[0] for block in text.split("```python")[1:]]
     (code,) = [block for block in blocks if "weights.adapt" in block]
     names = {}
     exec(code, names)
     assert names["reader"].charset == GREECE
     (reading,) = names["reader"].read([np.zeros((48, 160, 3), np.uint8)])
     assert set(reading.text) <= set(GREECE.characters)
+
+
+def test_own_country_fits_the_reader_that_it_starts_from():
+    config = own_country.get_config()
+    inputs.check(config)
+    charset, size = Charset(config.charset), config.image_size
+    render = make_renderer([STYLES["poland"]], charset, config.num_characters, image_size=size)
+    shapes = jax.eval_shape(render, jax.random.key(0))
+    assert shapes["image"].shape == (*size, 3) and shapes["characters"].shape == (8,)
+    metadata = {
+        "network": readers.load("tw_small")[1]["network"]
+        | {"num_characters": config.num_characters, "num_classes": len(charset)},
+        "charset": charset.characters,
+        "image_size": list(size),
+    }
+    assert metadata["network"]["width"] == config.model.width
+    train_state.load_start(config.init.checkpoint, metadata)
