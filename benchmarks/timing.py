@@ -1,6 +1,7 @@
 """Candidates timed side by side, and the machine's peak that they are measured against."""
 
 import functools
+import gc
 import math
 import os
 import sys
@@ -42,6 +43,8 @@ def set_up() -> str:
     # PyTorch knows no container's quota, and threads beyond it wait for each other.
     torch.set_num_threads(min(torch.get_num_threads(), machine.cores()))
     torch.compiler.reset()  # after some networks the compiler would give up, silently
+    gc.collect()  # what the comparison before took of a GPU
+    torch.cuda.empty_cache()
     device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
     if device is None or (device == "cuda" and not torch.cuda.is_available()):
         sys.exit(
@@ -68,7 +71,8 @@ def start(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], dict
             results[name] = result.clone() if isinstance(result, torch.Tensor) else result
             runs[name] = run
         except (ImportError, RuntimeError) as error:  # no compiler, no memory
-            print(f"{name}: not measured: {str(error).splitlines()[0]}", file=sys.stderr)
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            print(f"{name}: not measured: {reason}", file=sys.stderr)
     return runs, results
 
 

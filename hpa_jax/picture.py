@@ -69,7 +69,7 @@ def maps_row(
     colour = WRONG if wrong else INK if truth is None else RIGHT
     caption = f"{spell_out(reading.text)}  {reading.confidence:.2f}"
     if wrong:
-        caption += f"\nis {spell_out(truth)}"
+        caption += f"\nlabel {spell_out(truth)}"
     _tile(row, draw, 0, image_HWC, caption, colour)
     if semantic is not None:
         _tile(row, draw, width + 4, painted(image_HWC, *semantic), "semantic map", INK)

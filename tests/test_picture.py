@@ -61,7 +61,7 @@ def test_captions_say_what_was_read_and_what_it_is(monkeypatch):
     for truth in ("AC", "AB"):
         picture.maps_row(image, reading, truth)
     tiles = [("A  0.90", picture.INK), ("B  0.60", picture.INK)]
-    wrong, right = ("AB  0.50\nis AC", picture.WRONG), ("AB  0.50", picture.RIGHT)
+    wrong, right = ("AB  0.50\nlabel AC", picture.WRONG), ("AB  0.50", picture.RIGHT)
     assert said == [wrong, *tiles, right, *tiles]
     said.clear()
     ids = np.stack([TAIWAN.encode(text, 4) for text in ("AB12", "CD34")])
