@@ -54,8 +54,7 @@ def time_preparing(root: str, count: int, to: pathlib.Path) -> dict[str, Any]:
                 "copies",
                 copies(root, count),
                 to / name.replace(", ", "_").replace(" ", "_"),
-                charset=CHINA,
-                num_characters=CHARACTERS,
+                labels=prepare.Labels(CHINA, CHARACTERS),
                 workers=workers,
                 plates_a_shard=256,
             )
