@@ -140,11 +140,9 @@ def train_batches(
     """This process's part of batches of `rows` plates, from the step after `first_step`.
 
     Raises:
-      ValueError: the config has nothing to train on.
+      ValueError: the processes have different sets, or no loss learns from these plates.
       DataError: as `pipeline.train_batches`.
     """
-    if not config.data.train:
-        raise ValueError("this config only tests, and data.train is empty: --mode=evaluate")
     digest = records.digest(config.data.prepared)
     multihost.agree(
         digest,

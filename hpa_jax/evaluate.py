@@ -111,7 +111,8 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
             if rows:
                 path = folder / f"{kind}{name and '_' + name}.png"
                 picture.page(rows).save(path)
-                print(f"{path}: what was read, and each character's HPA map")
+                maps = ", and each character's HPA map" if reader.model.attention else ""
+                print(f"{path}: what was read{maps}")
         if config.data.get("prepared"):
             _list_failures(config, name, pairs, folder / f"failures{name and '_' + name}.csv")
     print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")

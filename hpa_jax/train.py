@@ -58,7 +58,10 @@ def train_and_evaluate(
             f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
         )
     reading = contextlib.nullcontext()
-    if config.data.get("prepared"):  # which nobody is to prepare anew meanwhile
+    if config.data.get("prepared"):
+        if not config.data.train:
+            raise ValueError("this config only tests, and data.train is empty: --mode=evaluate")
+        # Which nobody is to prepare anew meanwhile.
         reading = multihost.claim(pathlib.Path(config.data.prepared), shared=True)
     with multihost.claim_together(workdir), reading:
         return _train(config, workdir)

@@ -212,8 +212,14 @@ def test_missing_data_are_explained(tmp_path):
     ):
         with pytest.raises(DataError, match="--mode=prepare"):
             open_it()
+
+
+def test_a_config_that_only_tests_is_not_trained_and_said_before_anything_compiles(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(train, "_train", None)
     with pytest.raises(ValueError, match="only tests.*--mode=evaluate"):
-        datasets.train_batches(get_config("clpd"), 4, 0)
+        train.train_and_evaluate(get_config("clpd"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["cn_small", "tw"])
