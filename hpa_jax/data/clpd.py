@@ -62,7 +62,7 @@ def parse_row(row: dict[str, str], root: pathlib.Path, where: str) -> Plate:
     text = normalise_text(row["label"])
     if not 1 <= len(text) <= 8 or not row["path"]:
         raise DataError(where, f"path {row['path']!r} or label {row['label']!r} cannot be right")
-    path = root / row["path"].replace("\\", "/")
+    path = root / row["path"]
     return Plate(path, row["path"], "test", text, make_box(hull(points), where), corners)
 
 

@@ -30,7 +30,7 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
     """
     found = collections.defaultdict(list)
     for where, row in files.read_table(pathlib.Path(table), COLUMNS):
-        path = pathlib.Path(root, row["file"].replace("\\", "/")).resolve()
+        path = pathlib.Path(root, row["file"]).resolve()
         if not path.is_file():
             raise DataError(
                 where, f"names {row['file']}, which is not in {root}, from where files are seen"

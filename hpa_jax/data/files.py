@@ -16,6 +16,7 @@ from hpa_jax.data.plate import DataError, OnBad, stop
 
 CHINESE = ("gbk", "gb18030")  # strictest first; spreadsheets in China write GBK
 DELIMITERS = ",;\t"  # spreadsheets write semicolons where numbers have a decimal comma
+PATHS = ("file", "path")  # columns that name files
 MAX_LABEL_BYTES = 256 * 2**20
 HIDDEN = (".", "__")  # how folders begin that are not the user's own, as __MACOSX
 
@@ -148,7 +149,8 @@ def read_table(
 
     Commas, semicolons or tabs separate, whichever the header has most of, or what a first line
     "sep=;" says. Columns go by their names in lower case. Rows with more or fewer fields than the
-    header go to `on_bad`; empty ones at the end do not count.
+    header go to `on_bad`; empty ones at the end do not count. The paths in columns called as in
+    `PATHS` have slashes, whatever system wrote them.
 
     Raises:
       DataError: the file cannot be read, is no CSV, or its header lacks one of `columns` or
@@ -178,7 +180,9 @@ def read_table(
             empty = False
             row = _filled(row, len(header))
             if len(row) == len(header):
-                yield where, dict(zip(header, map(str.strip, row), strict=True))
+                values = dict(zip(header, map(str.strip, row), strict=True))
+                paths = {name: values[name].replace("\\", "/") for name in PATHS if name in values}
+                yield where, values | paths
             else:
                 problem = f"has {len(row)} fields, the header {len(header)}; quote {delimiter!r}"
                 on_bad(DataError(where, problem))

@@ -132,8 +132,7 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
         raise DataError(
             where, f"{len(characters)} character_boxes for the {len(text)} characters of {text!r}"
         )
-    name = row["file"].replace("\\", "/")
-    return Plate(folder / name, name, split, text, box, corners, characters)
+    return Plate(folder / row["file"], row["file"], split, text, box, corners, characters)
 
 
 def split_by_hash(text: str) -> str:

@@ -40,8 +40,6 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop, *, seed: int = 0) -> Ite
     rows = list(files.read_table(root / TABLE, (*folder.COLUMNS, "subset"), on_bad))
     for _, row in rows[:1]:
         folder.check_columns(row, root / TABLE)
-    for _, row in rows:
-        row["file"] = row["file"].replace("\\", "/")  # as `folder` reads it
     # By file, so that two plates of one photograph are in one fold, whatever the rows' order.
     normal = sorted({row["file"] for _, row in rows if row["subset"].lower() == "normal"})
     random.Random(seed).shuffle(normal)
