@@ -13,7 +13,6 @@ detector. With --rendered, the plates are freshly rendered, in the reader's own 
 """
 
 import collections
-import csv
 import io
 import pathlib
 import sys
@@ -27,7 +26,7 @@ from PIL import Image
 
 from hpa_jax import calibration, charts, command, picture, pixels, readers, recognize
 from hpa_jax.charset import Charset
-from hpa_jax.data import crops, folder, images, synthetic
+from hpa_jax.data import crops, files, folder, images, synthetic
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.styles import STYLES
 
@@ -229,12 +228,11 @@ def save_pictures(
         paths.append(to / "failures.png")
         failures_sheet(recognizers, assessed).save(paths[-1])
         paths.append(to / "failures.csv")
-        with paths[-1].open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            rows = csv.writer(file)
-            rows.writerow(("file", "label", "read", "confidence"))
-            for plate, reading, _ in surest_failures(assessed):
-                surely = f"{calibration.printed(reading.confidence):.4f}"
-                rows.writerow((plate.name, plate.text, reading.text, surely))
+        rows = (
+            (plate.name, plate.text, reading.text, f"{calibration.printed(reading.confidence):.4f}")
+            for plate, reading, _ in surest_failures(assessed)
+        )
+        files.write_table(paths[-1], ("file", "label", "read", "confidence"), rows)
     return paths
 
 

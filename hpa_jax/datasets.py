@@ -238,14 +238,6 @@ def test_sets(
     return tests
 
 
-def test_labels(config: ml_collections.ConfigDict, name: str) -> Iterator[tuple[str, str, bool]]:
-    """Each plate of a test set, in the order of its batches: its name, its text, whether missed."""
-    source = records.Source(config.data.prepared, config.data.test[name])
-    for i in range(len(source)):
-        record = records.parse(source[i])
-        yield record.name, record.text, record.missed
-
-
 def _missing_tests(config: ml_collections.ConfigDict) -> dict[str, str]:
     """The entries of `config.data.test` that name a split which the prepared set lacks."""
     return {name: split for name, split in config.data.test.items() if not _has(config, split)}

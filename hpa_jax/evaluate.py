@@ -1,7 +1,6 @@
 """Accuracy over the whole plate, as the paper counts it, and pictures of readings."""
 
 import collections
-import csv
 import functools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from PIL import Image
 
 from hpa_jax import checkpoint, inputs, machine, metrics, picture, progress
 from hpa_jax.charset import PROVINCES, Charset, find_charset
+from hpa_jax.data import files
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.recognize import Recognizer, load_recognizer
 
@@ -107,14 +107,15 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
         first, *others = summary(pairs, charset)
         print(f"{name} {first}".strip() + ("" if name else ", never seen in training"))
         print(*others, sep="\n", end="\n" if others else "")
+        suffix = name and f"_{name}"
         for kind, rows in pages.items():
             if rows:
-                path = folder / f"{kind}{name and '_' + name}.png"
+                path = folder / f"{kind}{suffix}.png"
                 picture.page(rows).save(path)
                 maps = ", and each character's HPA map" if reader.model.attention else ""
                 print(f"{path}: what was read{maps}")
         if config.data.get("prepared"):
-            _list_failures(config, name, pairs, folder / f"failures{name and '_' + name}.csv")
+            _list_failures(config, name, pairs, folder / f"failures{suffix}.csv")
     print(f"Read your own: python -m hpa_jax.recognize --checkpoint={workdir} IMAGES OR FOLDERS")
 
 
@@ -132,15 +133,16 @@ def _list_failures(
       pairs: (truth, reading) of each plate, in order, as `read_all` gives them.
       path: of the CSV.
     """
-    from hpa_jax import datasets  # as in `inputs`
+    from hpa_jax.data import records  # TFDS is imported only where file data is used
 
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        rows = csv.writer(file)
-        rows.writerow(("file", "label", "read", "missed"))
-        labels = datasets.test_labels(config, test)
-        for (name, label, missed), (truth, text) in zip(labels, pairs, strict=True):
-            if text != truth:
-                rows.writerow((name, label, text, "missed by the detector" if missed else ""))
+    source = records.Source(config.data.prepared, config.data.test[test])
+    rows = []
+    for i, (truth, text) in zip(range(len(source)), pairs, strict=True):
+        if text != truth:
+            record = records.parse(source[i])
+            missed = "missed by the detector" if record.missed else ""
+            rows.append((record.name, record.text, text, missed))
+    files.write_table(path, ("file", "label", "read", "missed"), rows)
     print(f"{path}: all that count as wrong, by name")
 
 

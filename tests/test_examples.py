@@ -8,7 +8,7 @@ import numpy as np
 
 import hpa_jax
 from examples import own_country, own_loop, surgery
-from hpa_jax import GREECE, inputs, readers, train_state
+from hpa_jax import GREECE, HPANet, checkpoint, inputs, readers, train_state
 from hpa_jax.charset import Charset
 from hpa_jax.data.styles import STYLES
 from hpa_jax.data.synthetic import make_renderer
@@ -55,11 +55,7 @@ def test_own_country_fits_the_reader_that_it_starts_from():
     render = make_renderer([STYLES["poland"]], charset, config.num_characters, image_size=size)
     shapes = jax.eval_shape(render, jax.random.key(0))
     assert shapes["image"].shape == (*size, 3) and shapes["characters"].shape == (8,)
-    metadata = {
-        "network": readers.load("tw_small")[1]["network"]
-        | {"num_characters": config.num_characters, "num_classes": len(charset)},
-        "charset": charset.characters,
-        "image_size": list(size),
-    }
-    assert metadata["network"]["width"] == config.model.width
+    counts = {"num_characters": config.num_characters, "num_classes": len(charset)}
+    metadata = checkpoint.make_metadata(HPANet(**counts, **config.model), charset, size, ())
+    assert readers.load("tw_small")[1]["network"]["width"] == config.model.width
     train_state.load_start(config.init.checkpoint, metadata)

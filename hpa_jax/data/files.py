@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from hpa_jax.charset import PROVINCES
 from hpa_jax.data.images import SUFFIXES
@@ -190,6 +190,16 @@ def read_table(
             raise DataError(path, "has a header and no rows")
     except csv.Error as error:
         raise DataError(path, f"is not a CSV file: {error} in line {reader.line_num}") from error
+
+
+def write_table(
+    path: pathlib.Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Writes a CSV in UTF-8; what of a file's name is no text stands as an escape."""
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        table = csv.writer(file)
+        table.writerow(columns)
+        table.writerows(rows)
 
 
 def _filled(row: list[str], least: int = 0) -> list[str]:
