@@ -45,6 +45,7 @@ def set_up() -> str:
     torch.compiler.reset()  # after some networks the compiler would give up, silently
     gc.collect()  # what the comparison before took of a GPU
     torch.cuda.empty_cache()
+    machine.keep_memory()  # as in training here; PyTorch gains by it as well
     device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
     if device is None or (device == "cuda" and not torch.cuda.is_available()):
         sys.exit(

@@ -1,9 +1,11 @@
 """The machine that runs this process."""
 
+import ctypes
 import functools
 import math
 import os
 import pathlib
+import platform
 
 import jax
 
@@ -13,6 +15,8 @@ CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "",
     "xla_disable_hlo_passes": "cse_barrier_expander",
 }
+# Of glibc's malloc (malloc.h): one arena, which grows by no maps of its own and is never trimmed.
+MALLOC_OPTIONS = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1)}
 CPU_QUOTA = pathlib.Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds a period
 
 
@@ -39,3 +43,15 @@ def compiler_options() -> dict[str, str]:
     except jax.errors.JaxRuntimeError:  # an XLA that has no such option
         return {}
     return CPU_OPTIONS
+
+
+def keep_memory() -> None:
+    """Has this process keep the memory that it frees, where JAX runs on a CPU under glibc.
+
+    XLA frees a step's memory and asks for it anew in the next: a sixth of a training step is the
+    kernel clearing its pages (benchmarks/README.md). Elsewhere this does nothing.
+    """
+    if jax.default_backend() == "cpu" and platform.libc_ver()[0] == "glibc":
+        malloc = ctypes.CDLL(None)
+        for parameter, value in MALLOC_OPTIONS.values():
+            malloc.mallopt(parameter, value)

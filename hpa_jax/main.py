@@ -16,7 +16,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from hpa_jax import command, evaluate, inputs, interrupt, train
+from hpa_jax import command, evaluate, inputs, interrupt, machine, train
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A file with get_config(); fields are set with --config.field=value."
@@ -48,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
         print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
+        machine.keep_memory()
         if _MODE.value == "prepare":
             from hpa_jax import datasets  # Grain and TFDS are imported only where needed
 

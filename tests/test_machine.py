@@ -1,6 +1,9 @@
 """What a process may use."""
 
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -17,3 +20,26 @@ def test_a_container_s_quota_limits_the_cores(quota, cores, monkeypatch, tmp_pat
     if quota:
         (tmp_path / "cpu.max").write_text(quota + "\n")
     assert machine.cores() == cores
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc alone")
+def test_memory_is_kept_from_step_to_step():
+    program = """
+import resource
+import numpy as np
+from hpa_jax import machine
+
+def faults():  # of filling 128 MB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.empty(2**27, np.uint8).fill(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+given_back = faults() and faults()
+machine.keep_memory()
+print(given_back, faults() and faults())
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    given_back, kept = map(int, run.stdout.split())
+    assert kept < given_back / 10
