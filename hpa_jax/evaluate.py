@@ -15,10 +15,10 @@ from PIL import Image
 from hpa_jax import checkpoint, inputs, machine, metrics, picture, progress
 from hpa_jax.charset import PROVINCES, Charset, find_charset
 from hpa_jax.data import files
+from hpa_jax.inputs import Batch
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.recognize import Recognizer, load_recognizer
 
-Batch = dict[str, jax.Array]
 PAGE = 16  # plates on a page of pictures
 UNKNOWN = "?"  # a truth that no reader writes
 

@@ -17,7 +17,7 @@ from hpa_jax import picture
 from hpa_jax.charset import find_charset
 from hpa_jax.data import styles, synthetic
 
-Batch = dict[str, jax.Array]
+Batch = dict[str, jax.Array]  # in the layout of the README, or what the host feeds a step
 
 
 class TestSet(NamedTuple):

@@ -21,7 +21,6 @@ INK, RIGHT, WRONG, PAPER = (32, 32, 32), (0, 120, 60), (190, 30, 30), (255, 255,
 CAPTION = 20  # pixels of a line beneath a tile
 SHEET = 32  # plates on a contact sheet
 HEADER = 20  # pixels for the names of a contact sheet's columns
-Batch = Mapping[str, np.ndarray]
 
 
 def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
@@ -107,7 +106,10 @@ def page(rows: Sequence[Image.Image]) -> Image.Image:
 
 
 def contact_sheet(
-    batch: Batch, augmented: Batch, charset: Charset, columns: int = 2
+    batch: Mapping[str, np.ndarray],
+    augmented: Mapping[str, np.ndarray],
+    charset: Charset,
+    columns: int = 2,
 ) -> Image.Image:
     """Each plate as it is, augmented, and with its position and semantic maps; its label beneath.
 

@@ -20,6 +20,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from hpa_jax import checkpoint, inputs, losses, machine, multihost, optimizer, weights
 from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step, with_progress
+from hpa_jax.inputs import Batch
 from hpa_jax.interrupt import Interrupted, catch_interrupts
 from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
@@ -33,8 +34,6 @@ from hpa_jax.train_state import (
     resume,
     start_from,
 )
-
-Batch = dict[str, jax.Array]
 
 
 def train_and_evaluate(
