@@ -59,12 +59,16 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
         plates = boxes.add_characters(reader.read(data.root, on_bad=on_bad, **options), styles)
         return plates if found is None else detections.place(plates, found, on_bad)
 
-    trained, unused = records.split_names(data.train), getattr(reader, "UNUSED", ())
+    unused = getattr(reader, "UNUSED", ())
     labels = prepare.Labels(
         find_charset(config.charset),
         config.num_characters,
         config.model.void,
-        checked=lambda split: split in trained if data.any_text else split not in unused,
+        checked=lambda split: (
+            split in records.split_names(data.train, [split])
+            if data.any_text
+            else split not in unused
+        ),
     )
     directory = pathlib.Path(data.prepared)
     directory.mkdir(parents=True, exist_ok=True)
@@ -175,8 +179,7 @@ def train_batches(
 def has_maps(config: ml_collections.ConfigDict) -> bool:
     """Whether any plate that is trained on, of those from files, has character boxes."""
     counts = records.read_report(config.data.prepared).with_boxes
-    names = records.split_names(config.data.train)
-    return any(count for name, count in counts.items() if name in names or "all" in names)
+    return any(counts.get(name) for name in records.split_names(config.data.train, counts))
 
 
 def _check_maps(config: ml_collections.ConfigDict) -> None:
@@ -201,10 +204,10 @@ def _check_maps(config: ml_collections.ConfigDict) -> None:
 def _tell_of_unused_splits(config: ml_collections.ConfigDict) -> None:
     """Says which plates neither train nor test: a split may be spelled otherwise than meant."""
     splits = (config.data.train, *config.data.test.values())
-    used = {name for split in splits for name in records.split_names(split)}
     counts = records.read_report(config.data.prepared).counts
+    used = {name for split in splits for name in records.split_names(split, counts)}
     unused = ", ".join(f"{name} ({n} plates)" for name, n in counts.items() if name not in used)
-    if unused and "all" not in used:
+    if unused:
         print(f"neither trained on nor tested: {unused}")
 
 
@@ -246,7 +249,7 @@ def _missing_tests(config: ml_collections.ConfigDict) -> dict[str, str]:
 def _has(config: ml_collections.ConfigDict, split: str) -> bool:
     """Whether a prepared set has all that a split expression names."""
     counts = records.read_report(config.data.prepared).counts
-    return all(name in counts or name == "all" for name in records.split_names(split))
+    return all(name in counts for name in records.split_names(split, counts))
 
 
 def _no_split(config: ml_collections.ConfigDict, splits: str, flags: str) -> DataError:

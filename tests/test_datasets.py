@@ -304,6 +304,13 @@ def test_preparing_does_as_the_config_says(tmp_path):
     assert images.decode(record.image).shape[:2] == (41, 81)  # the slanted plate's longer sides
 
 
+def test_where_all_splits_are_trained_on_texts_of_all_are_checked(tmp_path):
+    config = folder_config(tmp_path, ["0.jpg,警B13,dev,"])
+    config.data.any_text, config.data.train = True, "all"
+    with pytest.raises(DataError, match="'警' not in charset"):
+        datasets.prepare_run(config)
+
+
 def test_second_plates_of_aolp_may_be_of_any_length(tmp_path):
     trees.aolp_subset(tmp_path / "data/Subset_LE", 3, trees.jpeg())
     second = tmp_path / "data/Subset_LE/groundtruth_recognition/1_2.txt"

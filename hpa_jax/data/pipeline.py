@@ -226,8 +226,7 @@ def _check_labels(
 ) -> None:
     """Refuses, before training, a split with texts that the network cannot write."""
     report = records.read_report(directory)
-    names = records.split_names(split)
-    for name in report.counts if "all" in names else names:
+    for name in records.split_names(split, report.counts):
         lengths = report.lengths.get(name, {})
         wrong = [n for n in lengths if n > num_characters or (n < num_characters and not void)]
         characters = set().union(*report.positions.get(name, []))

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import zlib
+from collections.abc import Collection
 
 import numpy as np
 
@@ -108,10 +109,8 @@ class Source:
             counts = {name: info.num_examples for name, info in builder.info.splits.items()}
             problem = f"has no split {split!r}, or nothing in it; it has {counts}"
             raise DataError(directory, problem) from error
-        names = split_names(split)
-        for name, info in builder.info.splits.items():
-            if name in names or "all" in names:
-                _check_size(directory, info)
+        for name in split_names(split, builder.info.splits):
+            _check_size(directory, builder.info.splits[name])
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -143,9 +142,10 @@ def _nothing_prepared(directory: str | os.PathLike) -> DataError:
     return DataError(directory, "holds no prepared data set: run --mode=prepare first")
 
 
-def split_names(split: str) -> list[str]:
-    """The splits that an expression such as "ac+rp[:90%]" names."""
-    return [part.split("[")[0].strip() for part in split.split("+")]
+def split_names(split: str, known: Collection[str]) -> list[str]:
+    """The splits that an expression such as "ac+rp[:90%]" names; "all" names all that are known."""
+    names = [part.split("[")[0].strip() for part in split.split("+")]
+    return [each for name in names for each in (known if name == "all" else [name])]
 
 
 def read_report(directory: str | os.PathLike) -> Report:
