@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import jax
 import ml_collections
 
-from hpa_jax import inputs, multihost
+from hpa_jax import fields, multihost
 from hpa_jax.charset import find_charset
 from hpa_jax.data import (
     aolp,
@@ -44,7 +44,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
             "this config renders its plates, and --mode=prepare is for plates from files: take one "
             "like configs/files.py"
         )
-    inputs.check(config)
+    fields.check(config)
     reader = _named(READERS, data.reader, "data.reader")
     styles = [_named(STYLES, name, "data.estimate_boxes") for name in data.estimate_boxes]
     options = {"seed": data.fold_seed} if data.reader == "media_lab" else {}

@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from PIL import Image
 
-from hpa_jax import checkpoint, inputs, machine, metrics, picture, progress
+from hpa_jax import checkpoint, fields, inputs, machine, metrics, picture, progress
 from hpa_jax.charset import PROVINCES, Charset, find_charset
 from hpa_jax.data import files
 from hpa_jax.inputs import Batch
@@ -71,7 +71,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
     Raises:
       OSError, ValueError: there is no such run, or a field of the config is wrong.
     """
-    inputs.check(config)
+    fields.check(config)
     workdir = pathlib.Path(workdir)
     if workdir.is_file():
         raise ValueError(f"workdir {workdir}: is a file: hpa_jax.assess reads with a single file")

@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from hpa_jax import checkpoint, inputs, losses, machine, multihost, optimizer, weights
+from hpa_jax import checkpoint, fields, inputs, losses, machine, multihost, optimizer, weights
 from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step, with_progress
 from hpa_jax.inputs import Batch
@@ -51,7 +51,7 @@ def train_and_evaluate(
     if workdir.is_file():
         raise ValueError(f"workdir {workdir}: is a file, must be a folder")
     workdir.mkdir(parents=True, exist_ok=True)
-    inputs.check(config)
+    fields.check(config)
     if config.batch_size % jax.device_count():
         raise ValueError(
             f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"

@@ -8,7 +8,7 @@ import numpy as np
 
 import hpa_jax
 from examples import own_country, own_loop, surgery
-from hpa_jax import GREECE, HPANet, checkpoint, inputs, readers, train_state
+from hpa_jax import GREECE, HPANet, checkpoint, fields, readers, train_state
 from hpa_jax.charset import Charset
 from hpa_jax.data.styles import STYLES
 from hpa_jax.data.synthetic import make_renderer
@@ -50,7 +50,7 @@ def test_the_documented_surgery_gives_a_reader():
 
 def test_own_country_fits_the_reader_that_it_starts_from():
     config = own_country.get_config()
-    inputs.check(config)
+    fields.check(config)
     charset, size = Charset(config.charset), config.image_size
     render = make_renderer([STYLES["poland"]], charset, config.num_characters, image_size=size)
     shapes = jax.eval_shape(render, jax.random.key(0))
