@@ -18,12 +18,10 @@ import numpy as np
 from absl import app, flags
 from flax import traverse_util
 
-from hpa_jax import calibration, command, picture, readers
+from hpa_jax import calibration, command, picture, readers, rebuild
 from hpa_jax.charset import Charset
 from hpa_jax.data.plate import OnBad
-from hpa_jax.models import bisenet, resnet
 from hpa_jax.models.hpa import HPANet
-from hpa_jax.models.layers import scaled
 from hpa_jax.pixels import Decoded, Images, decode_ahead, find_images, to_pixels
 from hpa_jax.runtime import all_probabilities, make_forward
 
@@ -221,70 +219,13 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
       ValueError: the metadata describe no network of this version, or another one; or an array
         is not finite.
     """
-    try:
-        model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
-        jax.numpy.dtype(model.dtype)  # raises, if there is none of that name
-        image_size = tuple(metadata["image_size"])
-        if len(image_size) != 2 or not all(isinstance(n, int) and n > 0 for n in image_size):
-            raise ValueError(f"metadata: image_size {image_size}: must be height and width")
-        if model.backbone not in bisenet.BACKBONES:
-            known = ", ".join(bisenet.BACKBONES)
-            raise ValueError(
-                f"metadata: network.backbone {model.backbone!r}: must be among {known}"
-            )
-    except KeyError as error:
-        raise ValueError(f"metadata: {error} is missing") from error
-    except TypeError as error:
-        raise ValueError(f"no network of this version of hpa_jax: {error}") from error
+    model, charset, image_size = rebuild.network(metadata)
     readers.check_finite(traverse_util.flatten_dict(variables, sep="/"))
     try:
-        _check_network(model, charset, variables)
+        rebuild.check(model, charset, variables)
         return Recognizer(model, variables, charset, image_size, runtime)
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"variables or metadata: no whole network ({error!r})") from error
-
-
-def _check_network(model: HPANet, charset: Charset, variables: Any) -> None:
-    """Refuses variables of another network than the metadata describe.
-
-    Raises:
-      ValueError: they are; the first difference is named.
-      KeyError, AttributeError: a part of the network is missing.
-    """
-    params = variables["params"]
-    bias = params["classifier"]["dense"]["bias"]
-    outputs = bias.shape[-1] - model.void
-    hidden = variables["batch_stats"]["classifier"]["bn"]["mean"].shape[-1]
-    wanted = scaled(1000, model.width)
-    kinds = {"shared": "a shared classifier", "separate": "separate classifiers"}
-    kind = kinds["separate" if bias.ndim == 2 else "shared"]
-    networks = {True: "a position network", False: "no position network"}
-    attends = "position_network" in params
-    sizes = [
-        (f"classifier is {model.classifier!r}", kinds.get(model.classifier), kind, "the tree"),
-        (
-            f"attention is {model.attention}",
-            networks.get(model.attention),
-            networks[attends],
-            "the tree",
-        ),
-        (f"num_classes is {model.num_classes}", model.num_classes, len(charset), "the charset"),
-        (f"num_classes is {model.num_classes}", model.num_classes, outputs, "the classifier"),
-        (f"width {model.width} makes {wanted} channels", wanted, hidden, "the classifier"),
-    ]
-    if model.backbone in resnet.STAGES:
-        blocks = sum(resnet.STAGES[model.backbone])
-        found = sum("layer" in name for name in params["backbone"]["context_path"])
-        sizes += [(f"backbone {model.backbone} has {blocks} blocks", blocks, found, "the ResNet")]
-    stated = f"num_characters is {model.num_characters}"
-    if attends:
-        places = params["position_network"]["output"]["bias"].size - 1
-        sizes += [(stated, model.num_characters, places, "the position network")]
-    if bias.ndim == 2:
-        sizes += [(stated, model.num_characters, len(bias), "the tree of classifiers")]
-    for stated, wanted, found, where in sizes:
-        if wanted != found:
-            raise ValueError(f"metadata: network.{stated}, but {where} has {found}")
 
 
 def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
