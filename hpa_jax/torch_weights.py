@@ -17,9 +17,9 @@ from flax import traverse_util
 from hpa_jax import weights
 from hpa_jax.models import layers, resnet
 from hpa_jax.models.hpa import HPANet
+from hpa_jax.weights import Variables
 
 StateDict = Mapping[str, np.ndarray]
-Variables = dict[str, Any]
 
 MODULES = (  # path of a module here, the authors' name for it; {i} is the character position
     (r"backbone/spatial_path(\d)/conv", r"saptial_path.convblock\1.conv1"),  # (sic)
