@@ -46,7 +46,7 @@ def copies(root: str, count: int) -> Callable[[OnBad], Iterator[Plate]]:
 def time_preparing(root: str, count: int, to: pathlib.Path) -> dict[str, Any]:
     """Plates/s of decoding alone and of preparing on one core and on all, and the peak memory."""
     plates = list(copies(root, 1)(stop))
-    seconds = _time(lambda: [images.decode(plate.image) for plate in plates])
+    seconds = _time(lambda: [images.open_rgb(plate.image) for plate in plates])
     figures: dict[str, Any] = {"decoding alone, one core": len(plates) / seconds}
     for name, workers in (("preparing, one core", 1), ("preparing, all cores", None)):
         seconds = _time(

@@ -54,11 +54,6 @@ def load(source: pathlib.Path | bytes) -> bytes:
     return data
 
 
-def decode(source: pathlib.Path | bytes, name: object = None) -> np.ndarray:
-    """Returns what `open_rgb` does as an array: uint8 of shape (height, width, 3)."""
-    return np.asarray(open_rgb(source, name))
-
-
 def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:
     """Decodes an image of any common format and mode to RGB, turned as its EXIF tag says.
 
