@@ -51,16 +51,8 @@ def compare(
     flops = timing.count_flops(read_batch, pair.variables, pixels)
     timings = timing.measure(runs, rounds, passes)
     flops = dict.fromkeys(ours, flops) | dict.fromkeys(theirs, pair.reference_flops * batch_size)
-    figures = {
-        "image_size": pair.image_size,
-        "peak_flops_per_s": peak,
-        "candidates": report.summarise(timings, flops, batch_size, peak),
-        "ratios": report.make_ratios(timings, list(ours)),
-    }
-    report.print_peak(dtype, peak)
-    report.print_candidates(figures["candidates"])
-    report.print_ratios(figures["ratios"])
-    return figures
+    figures = report.compare_passes(timings, flops, batch_size, list(ours), dtype, peak)
+    return {"image_size": pair.image_size} | figures
 
 
 def our_makers(

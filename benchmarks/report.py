@@ -22,6 +22,26 @@ LIBRARIES = ("jax", "jaxlib", "flax", "torch", "onnxruntime")
 COLUMNS = ("median ms", "fastest", "spread", "plates/s", "GFLOP", "GFLOP/s", "of peak")
 
 
+def compare_passes(
+    timings: dict[str, Timing],
+    flops: dict[str, float],
+    plates: int,
+    ours: Sequence[str],
+    dtype: str,
+    peak: float,
+) -> dict[str, Any]:
+    """Prints the figures of passes over `plates` plates, and ratios; returns both for the JSON.
+
+    `flops` are of a pass, `peak` is what `timing.measure_peak` measured in `dtype`.
+    """
+    candidates = summarise(timings, flops, plates, peak)
+    ratios = make_ratios(timings, ours)
+    print(f"matrix products in {dtype} reach {peak / 1e9:.0f} GFLOP/s")
+    print_candidates(candidates)
+    print_ratios(ratios)
+    return {"peak_flops_per_s": peak, "candidates": candidates, "ratios": ratios}
+
+
 def summarise(
     timings: dict[str, Timing], flops: dict[str, float], plates: int, peak: float
 ) -> dict[str, dict[str, float] | None]:
@@ -119,11 +139,6 @@ def describe_machine() -> dict[str, Any]:
 def print_machine(machine: dict[str, Any]) -> None:
     """One line of what is known."""
     print(", ".join(f"{name} {value}" for name, value in machine.items() if value is not None))
-
-
-def print_peak(dtype: str, peak: float) -> None:
-    """The rate that `of peak` refers to."""
-    print(f"matrix products in {dtype} reach {peak / 1e9:.0f} GFLOP/s")
 
 
 def check_writable(path: str | None) -> None:

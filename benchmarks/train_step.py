@@ -65,16 +65,8 @@ def compare(
     timings = timing.measure(runs, rounds, PASSES)
     # The backward pass takes twice the forward's arithmetic: for the inputs and for the weights.
     flops |= dict.fromkeys(theirs, 3 * pair.reference_flops * batch_size)
-    figures = {
-        "image_size": pair.image_size,
-        "peak_flops_per_s": peak,
-        "candidates": report.summarise(timings, flops, batch_size, peak),
-        "ratios": report.make_ratios(timings, ["hpa_jax"]),
-    }
-    report.print_peak(dtype, peak)
-    report.print_candidates(figures["candidates"])
-    report.print_ratios(figures["ratios"])
-    return figures | _parts_of_a_step(report.medians(timings))
+    figures = report.compare_passes(timings, flops, batch_size, ["hpa_jax"], dtype, peak)
+    return {"image_size": pair.image_size} | figures | _parts_of_a_step(report.medians(timings))
 
 
 def _parts_of_a_step(medians: dict[str, float]) -> dict[str, dict[str, float]]:
