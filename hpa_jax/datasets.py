@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import jax
 import ml_collections
@@ -59,17 +59,7 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
         plates = boxes.add_characters(reader.read(data.root, on_bad=on_bad, **options), styles)
         return plates if found is None else detections.place(plates, found, on_bad)
 
-    unused = getattr(reader, "UNUSED", ())
-    labels = prepare.Labels(
-        find_charset(config.charset),
-        config.num_characters,
-        config.model.void,
-        checked=lambda split: (
-            split in records.split_names(data.train, [split])
-            if data.any_text
-            else split not in unused
-        ),
-    )
+    labels = _labels(config, getattr(reader, "UNUSED", ()))
     directory = pathlib.Path(data.prepared)
     directory.mkdir(parents=True, exist_ok=True)
     before = _report_or_none(directory)
@@ -90,6 +80,18 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
     for split in _missing_tests(config).values():
         print(f"Nothing to test on: no plate is of the split {split!r}{_hint(config)}")
     print(f"Prepared in {data.prepared}")
+
+
+def _labels(config: ml_collections.ConfigDict, unused: Collection[str]) -> prepare.Labels:
+    """Which labels can be used; `unused` are the splits that no protocol uses."""
+
+    def is_checked(split: str) -> bool:
+        if config.data.any_text:  # in tests, but not in training
+            return split in records.split_names(config.data.train, [split])
+        return split not in unused
+
+    charset = find_charset(config.charset)
+    return prepare.Labels(charset, config.num_characters, config.model.void, is_checked)
 
 
 def _report_or_none(directory: pathlib.Path) -> Report | None:
