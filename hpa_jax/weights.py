@@ -331,7 +331,8 @@ def stop_gradients(params: Variables, patterns: Iterable[str]) -> Variables:
 def frozen_statistics(patterns: Iterable[str]) -> AbstractContextManager:
     """While active, batch norms that the patterns cover use and keep their running statistics.
 
-    Those of Flax are covered as ours are.
+    Those of Flax are covered as ours are. A pattern that covers none, for it may name layers
+    without batch norms, changes nothing: `frozen_mask` refuses what is in no network.
 
         with weights.frozen_statistics(["backbone"]):
             model.apply(variables, images, train=True, mutable=["batch_stats"])
