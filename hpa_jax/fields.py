@@ -50,9 +50,8 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"image_size {size}: must be height and width in pixels, at least 16, as (50,160)"
         )
-    terms = ["semantic", "position", "character"]
-    if not config.model.attention:
-        terms.remove("position")  # there is no network that it trains
+    # Without attention there is no network that LP trains.
+    terms = [name for name in config.loss if name != "position" or config.model.attention]
     if not any(config.loss[term] for term in terms):
         raise ValueError(f"loss: {', '.join(terms)} are all 0: nothing to train for")
     for name, kind in (("styles", str), ("fonts", str), ("weights", int | float)):

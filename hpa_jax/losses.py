@@ -1,7 +1,7 @@
 """The paper's loss, L = α1·LS + α2·LP + Σ LC (equation 1): cross entropies all three."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -10,32 +10,44 @@ import optax
 from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPAOutput
 
+Batch = dict[str, jax.Array]
+
+
+def _map_term(name: str, output: HPAOutput, batch: Batch) -> jax.Array | None:
+    logits = getattr(output, name)
+    return None if logits is None else map_loss(logits, batch[name], batch["has_maps"])
+
+
+# The terms of L by name, as functions of the network's output and the batch that give a scalar, or
+# None where the network has nothing to teach them to. A config file may add one.
+TERMS: dict[str, Callable[[HPAOutput, Batch], jax.Array | None]] = {
+    "character": lambda output, batch: character_loss(output.logits, batch["characters"]),
+    "semantic": functools.partial(_map_term, "semantic"),
+    "position": functools.partial(_map_term, "position"),
+}
+
 
 def total_loss(
-    output: HPAOutput, batch: dict[str, jax.Array], loss_weights: Mapping[str, float]
+    output: HPAOutput, batch: Batch, loss_weights: Mapping[str, float]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns L and its terms by name: loss, semantic_loss, position_loss, character_loss.
+    """Returns L and, by name, itself and its terms before they are weighted; all are scalars.
+
+    The names are loss, character_loss, semantic_loss and position_loss, as `TERMS` has them.
 
     Args:
       output: of the network on `batch["image"]`.
       batch: in the layout of the README; rows of `has_maps` False add nothing to LS and LP.
-      loss_weights: `semantic` is α1 of equation 1, `position` α2, `character` that of Σ LC: 1 in
-        the paper, but 0 where the networks are trained one by one (table 5). A term without a
-        weight is not computed, nor is LP of a network without attention.
+      loss_weights: of `TERMS`: `semantic` is α1 of equation 1, `position` α2, `character` that of
+        Σ LC: 1 in the paper, but 0 where the networks are trained one by one (table 5). A term
+        without a weight is not computed, nor is LP of a network without attention.
 
     Raises:
       ValueError: a weight is of no term.
     """
-    if unknown := sorted(loss_weights.keys() - {"semantic", "position", "character"}):
-        raise ValueError(
-            f"loss_weights: {', '.join(unknown)}: must be semantic, position or character"
-        )
-    terms = {}
-    if loss_weights.get("character"):
-        terms["character"] = character_loss(output.logits, batch["characters"])
-    for name, logits in (("semantic", output.semantic), ("position", output.position)):
-        if loss_weights.get(name) and logits is not None:
-            terms[name] = map_loss(logits, batch[name], batch["has_maps"])
+    if unknown := sorted(loss_weights.keys() - TERMS.keys()):
+        raise ValueError(f"loss_weights: {', '.join(unknown)}: must be among {', '.join(TERMS)}")
+    terms = {name: TERMS[name](output, batch) for name in TERMS if loss_weights.get(name)}
+    terms = {name: term for name, term in terms.items() if term is not None}
     loss = sum((loss_weights[name] * term for name, term in terms.items()), jnp.zeros(()))
     return loss, {"loss": loss} | {f"{name}_loss": term for name, term in terms.items()}
 

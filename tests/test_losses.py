@@ -121,8 +121,19 @@ def test_total_loss_is_equation_1(alpha1, alpha2):
 
 def test_a_weight_of_no_term_is_refused():
     output, batch = make()
-    with pytest.raises(ValueError, match="loss_weights: charcter: must be semantic, position"):
+    with pytest.raises(ValueError, match="loss_weights: charcter: must be among character, sem"):
         losses.total_loss(output, batch, {"charcter": 1.0})
+
+
+def test_a_term_of_ones_own(monkeypatch):
+    """By its entry alone: its weight is taken, and it is told by name with the others."""
+    output, batch = make()
+    monkeypatch.setitem(losses.TERMS, "own", lambda output, batch: output.logits.mean())
+    plain = losses.total_loss(output, batch, ALL)
+    loss, terms = losses.total_loss(output, batch, ALL | {"own": -2.0})
+    np.testing.assert_allclose(terms["own_loss"], output.logits.mean(), rtol=1e-6)
+    np.testing.assert_allclose(loss, plain[0] - 2 * terms["own_loss"], rtol=1e-6)
+    assert terms.keys() - plain[1].keys() == {"own_loss"}
 
 
 def test_each_map_is_held_against_its_own_labels():

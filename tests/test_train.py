@@ -305,10 +305,10 @@ def test_truths_are_in_the_charset_of_the_config(run):
 def test_a_loss_of_nothing_is_refused(config, tmp_path):
     other = config.copy_and_resolve_references()
     other.loss.semantic = other.loss.position = other.loss.character = 0.0
-    with pytest.raises(ValueError, match="loss: semantic, position, character are all 0"):
+    with pytest.raises(ValueError, match="loss: character, position, semantic are all 0"):
         train.train_and_evaluate(other, tmp_path)
     other.loss.position, other.model.attention = 1.0, False  # which trains no position network
-    with pytest.raises(ValueError, match="loss: semantic, character are all 0"):
+    with pytest.raises(ValueError, match="loss: character, semantic are all 0"):
         train.train_and_evaluate(other, tmp_path)
 
 
