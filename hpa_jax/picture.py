@@ -126,9 +126,7 @@ def contact_sheet(
     if batch["has_maps"].any():
         for name, background in (("position", num_characters), ("semantic", len(charset))):
             maps = zip(np.asarray(augmented["image"]), np.asarray(augmented[name]), strict=True)
-            pictures[f"{name} map"] = [
-                painted(image, classes, background) for image, classes in maps
-            ]
+            pictures[name] = [painted(image, classes, background) for image, classes in maps]
     tile_width, tile_height = len(pictures) * (width + 4) + 8, height + 24
     rows = -(-count // columns)
     sheet = Image.new("RGB", (columns * tile_width, HEADER + rows * tile_height), PAPER)

@@ -69,3 +69,13 @@ def test_captions_say_what_was_read_and_what_it_is(monkeypatch):
     picture.contact_sheet(batch, batch, TAIWAN)
     labels = [text for text, _ in said if "(no maps)" in text]
     assert labels == ["AB12   (no maps)", "CD34   (no maps)"]
+
+
+def test_columns_of_narrow_plates_keep_their_names_apart():
+    """Plates of two rows are read at some 48×64."""
+    maps = {name: np.zeros((1, 48, 64), np.uint8) for name in ("position", "semantic")}
+    batch = maps | {"image": np.zeros((1, 48, 64, 3), np.uint8), "has_maps": np.ones(1, bool)}
+    batch["characters"] = TAIWAN.encode("AB12", 4)[None]
+    sheet = np.asarray(picture.contact_sheet(batch, batch, TAIWAN, columns=1))
+    gaps = [sheet[: picture.HEADER, 68 * i : 68 * i + 4] for i in range(5)]
+    assert all((gap == 255).all() for gap in gaps)
