@@ -28,7 +28,8 @@ def network(metadata: dict[str, Any]) -> tuple[HPANet, Charset, tuple[int, int]]
         if model.backbone not in bisenet.BACKBONES:
             known = ", ".join(bisenet.BACKBONES)
             raise ValueError(
-                f"metadata: network.backbone {model.backbone!r}: must be among {known}"
+                f"metadata: network.backbone {model.backbone!r}: must be among {known}; one of "
+                "your own is added to bisenet.BACKBONES before a reader is loaded"
             )
     except KeyError as error:
         raise ValueError(f"metadata: {error} is missing") from error

@@ -353,7 +353,10 @@ def test_probabilities_of_all_classes(reader, images):
         ({"num_characters": 5}, "network.num_characters is 5, but the position network has 6"),
         ({"width": 0.25}, "network.width 0.25 makes 248 channels, but the classifier has 128"),
         ({"dtype": "float33"}, "no network of this version of hpa_jax: data type 'float33'"),
-        ({"backbone": "resnet19"}, "network.backbone 'resnet19': must be among resnet18, "),
+        (
+            {"backbone": "resnet19"},
+            "network.backbone 'resnet19': must be among resnet18, .*; one of your own is added to",
+        ),
         ({"classifier": "separate"}, "is 'separate', but the tree has a shared classifier"),
         ({"attention": False}, "attention is False, but the tree has a position network"),
     ],
