@@ -85,13 +85,13 @@ def curves(metrics: str | os.PathLike) -> Figure:
         # Above: curves are anywhere.
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
         axis.grid(alpha=0.3)
-        if title == "loss":
+        if title != "loss":
+            axis.set_ylim(-0.02, 1.02)
+        elif all(value >= 0 for name in names for _, value in series[name]):
             axis.set_yscale("log")
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter("{x:g}")
             axis.yaxis.set_minor_formatter(NullFormatter())
-        else:
-            axis.set_ylim(-0.02, 1.02)
     axes[-1].set_xlabel("step")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

@@ -54,8 +54,8 @@ def maps_row(
     """The plate with its reading, then each character's map over it, in reading order.
 
     Args:
-      image_HWC: uint8, the plate as the network saw it.
-      reading: with maps.
+      image_HWC: uint8, the plate at any size, as upright as it was read.
+      reading: read with `maps=True`; without maps the plate stands alone.
       truth: shown and compared, if it is known.
       semantic: h×w, the semantic network's classes, and its background: shown second.
     """

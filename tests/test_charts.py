@@ -59,6 +59,15 @@ def test_curves_leave_out_terms_that_are_not_trained(tmp_path):
     assert shown == ["loss", "character_loss", "semantic_loss"]
 
 
+def test_a_loss_below_zero_is_drawn(tmp_path):
+    """As one with a term of one's own may be; a logarithmic axis would leave it out."""
+    file = tmp_path / "metrics.jsonl"
+    for loss, scale in ((-1.0, "linear"), (0.5, "log")):
+        lines = [{"step": step, "loss": loss * step} for step in (1, 2)]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert charts.curves(file).axes[0].get_yscale() == scale
+
+
 def test_legends_hide_no_curve(tmp_path):
     file = tmp_path / "metrics.jsonl"
     names = ["loss", "character_loss", "position_loss", "semantic_loss", "accuracy"]
