@@ -298,8 +298,11 @@ def frozen_mask(params: Variables, patterns: Iterable[str]) -> Variables:
     flat = traverse_util.flatten_dict(params, sep="/")
     for pattern in patterns:
         if not any(_matches(pattern, name) for name in flat):
+            above = pattern.rpartition("/")[0]
+            known = above if _modules(flat, above) else ""
             raise ValueError(
-                f"freeze {pattern!r}: covers nothing; the network has {_modules(flat)}"
+                f"freeze {pattern!r}: covers nothing; {known or 'the network'} has "
+                f"{_modules(flat, known)}"
             )
     mask = {name: any(_matches(pattern, name) for pattern in patterns) for name in flat}
     return traverse_util.unflatten_dict(mask, sep="/")

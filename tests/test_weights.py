@@ -220,6 +220,10 @@ def test_freeze_is_an_optax_mask_by_pattern():
     )
     with pytest.raises(ValueError, match="freeze 'backbnoe': covers nothing.*backbone"):
         weights.frozen_mask(params, ["backbnoe"])
+    with pytest.raises(ValueError, match="covers nothing; backbone has .*, context_path, "):
+        weights.frozen_mask(params, ["backbone/contextpath"])
+    with pytest.raises(ValueError, match="covers nothing; the network has backbone, "):
+        weights.frozen_mask(params, ["*/contextpath"])
 
 
 class TwoBlocks(nn.Module):
