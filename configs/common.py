@@ -36,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.freeze = ()  # patterns of module paths that stay as they start: ("backbone/context_path",)
     c.ema = 0.0  # decay of a moving average of the weights, which is then what is read with
 
-    c.loss = ml_collections.ConfigDict()
+    c.loss = ml_collections.ConfigDict()  # weights of hpa_jax.losses.TERMS
     c.loss.semantic = 1.0  # α1 of equation 1; 0 switches the term off
     c.loss.position = 1.0  # α2
     c.loss.character = 1.0  # of Σ LC; 0 where the networks are trained one by one (table 5)
