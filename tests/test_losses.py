@@ -129,8 +129,8 @@ def test_a_term_of_ones_own(monkeypatch):
     """By its entry alone: its weight is taken, and it is told by name with the others."""
     output, batch = make()
     monkeypatch.setitem(losses.TERMS, "own", lambda output, batch: output.logits.mean())
-    plain = losses.total_loss(output, batch, ALL)
-    loss, terms = losses.total_loss(output, batch, ALL | {"own": -2.0})
+    plain = losses.total_loss(output, batch, {"character": 1.0})
+    loss, terms = losses.total_loss(output, batch, {"character": 1.0, "own": -2.0})
     np.testing.assert_allclose(terms["own_loss"], output.logits.mean(), rtol=1e-6)
     np.testing.assert_allclose(loss, plain[0] - 2 * terms["own_loss"], rtol=1e-6)
     assert terms.keys() - plain[1].keys() == {"own_loss"}
