@@ -15,7 +15,7 @@ from hpa_jax.data.plate import DataError
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
 SUFFIXES |= {".tif", ".tiff"}
-RANGES = (1, 255, 1023, 4095, 16383, 65535)  # of grey: a float, or 8 to 16 bits
+RANGES = (255, 1023, 4095, 16383, 65535)  # of grey: 8 to 16 bits
 MAX_PIXELS = 100_000_000  # a 100-megapixel photograph needs 300 MB; more is an attack or a mistake
 MAX_BYTES = 2**30  # of a file: 100 megapixels of 16-bit colour, uncompressed, have 600 MB
 TURNS = {  # EXIF's orientation -> what turns the picture upright
@@ -41,6 +41,8 @@ def load(source: pathlib.Path | bytes) -> bytes:
             data = source
         elif (path := pathlib.Path(source)).stat().st_size > MAX_BYTES:
             raise DataError(source, f"is larger than {MAX_BYTES >> 20} MiB")
+        elif path.is_char_device():  # as a link to /dev/zero, which has no end
+            raise DataError(source, "is a device, no image")
         else:
             data = path.read_bytes()
     except IsADirectoryError as error:
@@ -49,6 +51,10 @@ def load(source: pathlib.Path | bytes) -> bytes:
         ) from error
     except OSError as error:
         raise DataError(source, f"cannot be read: {error.strerror or error}") from error
+    except DataError:
+        raise
+    except ValueError as error:  # it holds a zero byte, or half a character
+        raise DataError(ascii(str(source)), "is no name that a file can have") from error
     if not data:
         raise DataError(_name(source), "is empty (0 bytes)")
     return data
@@ -76,6 +82,8 @@ def size(source: pathlib.Path | bytes) -> tuple[int, int]:
       DataError: as `open_rgb`, but for damage further down the file.
     """
     with _opened(source) as image:
+        if image.format == "TIFF":
+            image.load()  # Pillow turns these itself, and their size by its version before or now
         width, height = image.size
         return (height, width) if _turn(image) in SIDEWAYS else (width, height)
 
@@ -122,8 +130,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # I;16, I, F: more than 8 bits a pixel
         values = np.nan_to_num(np.asarray(image, np.float64))
         # Files do not say how many bits are used: the fewest that hold the values.
-        ranges = RANGES if image.mode == "F" else RANGES[1:]
-        top = next((top for top in ranges if values.max(initial=0) <= top), RANGES[-1])
+        most = values.max(initial=0)
+        top = next((top for top in RANGES if most <= top), RANGES[-1])
+        if image.mode == "F" and most < 2:
+            top = 1  # resizing may have overshot
         grey = np.clip(values * (255 / top), 0, 255).round().astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:

@@ -1,6 +1,7 @@
 """Image files of every kind that users have: the right pixels, or one error naming the file."""
 
 import io
+import pathlib
 import struct
 
 import numpy as np
@@ -83,6 +84,21 @@ def test_every_orientation_is_turned_as_pillow_does(orientation):
     assert images.size(data) == expected.size
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_turned_tiff_has_the_size_of_its_pixels(orientation):
+    """Pillow turns these itself, and says their size as it will be."""
+    picture = Image.fromarray(gradient())
+    data = encode(picture, format="TIFF", tiffinfo={0x0112: orientation})
+    height, width, _ = images.decode(data).shape
+    assert images.size(data) == (width, height) == ((20, 30) if orientation == 6 else (30, 20))
+
+
+def test_floats_that_resizing_took_past_one_are_not_black():
+    grey = np.linspace(-0.03, 1.03, 256, dtype=np.float32).reshape(16, 16)
+    pixels = images.decode(encode(Image.fromarray(grey), format="TIFF")).astype(int)
+    assert abs(pixels[..., 0] - np.clip(grey * 255, 0, 255)).max() <= 1
+
+
 def test_damaged_exif_does_not_hide_the_picture():
     orientation = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
     resolution = struct.pack(">HHII", 0x011A, 2, 12, 38)  # a text, where a number should be
@@ -98,6 +114,20 @@ def test_a_file_past_all_reason_is_refused_unread(tmp_path):
         file.truncate(images.MAX_BYTES + 1)
     with pytest.raises(DataError, match="huge.tif: is larger than 1024 MiB"):
         decode(path)
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/null").is_char_device(), reason="no such devices here")
+def test_a_device_is_refused_unread(tmp_path):
+    (tmp_path / "plate.jpg").symlink_to("/dev/null")  # /dev/zero would fill the memory
+    with pytest.raises(DataError, match="plate.jpg: is a device, no image"):
+        images.decode(tmp_path / "plate.jpg")
+
+
+@pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg"])
+def test_what_cannot_be_a_files_name_is_named(name):
+    with pytest.raises(DataError) as caught:
+        images.load(pathlib.Path(name))
+    assert str(caught.value) == f"{ascii(name)}: is no name that a file can have"
 
 
 def test_every_truncation_is_an_error_that_names_the_file(tmp_path):
