@@ -35,9 +35,8 @@ def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.
     Raises:
       DataError: what `on_bad` raises; unless it is given, the first of these.
     """
-    path = pathlib.Path(path)
-    if not os.path.isdir(path):  # noqa: PTH112, that of pathlib raises where a folder is closed
-        return [path]
+    if not os.path.isdir(path):  # noqa: PTH112, pathlib's raises where a folder is closed
+        return [pathlib.Path(path)]
 
     def closed(error: OSError) -> None:
         on_bad(DataError(error.filename, f"cannot be read: {error.strerror}"))
@@ -81,7 +80,7 @@ def _open(image: ImageLike) -> Image.Image:
     if isinstance(image, Encoded):
         return images.open_rgb(bytes(image))
     if isinstance(image, str | os.PathLike):
-        return images.open_rgb(pathlib.Path(image))
+        return images.open_rgb(pathlib.Path(os.fsdecode(image)))
     if not isinstance(image, Image.Image):
         raise ValueError(
             f"{type(image).__name__}: must be a path, an encoded image, a PIL image or an array "

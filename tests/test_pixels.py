@@ -53,6 +53,20 @@ def test_a_name_that_no_file_can_have_is_left_to_the_decoder():
     assert isinstance(error, ValueError) and "aaa.jpg" in str(error)
 
 
+def test_an_empty_name_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
+    """As a shell's variable that was never set."""
+    (tmp_path / "a.png").touch()
+    monkeypatch.chdir(tmp_path)
+    assert pixels.find_images("") == [pathlib.Path()]
+    assert pixels.find_images(".") == [pathlib.Path("a.png")]
+
+
+def test_names_in_bytes_are_names(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(trees.jpeg())
+    (entry,) = os.scandir(os.fsencode(tmp_path))
+    assert pixels.to_pixels(entry, (5, 8)).shape == (5, 8, 3)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
 def test_a_pipe_is_read_once_for_readers_of_several_sizes(tmp_path):
     os.mkfifo(tmp_path / "pipe")
