@@ -10,7 +10,6 @@ import warnings
 
 import jax
 from absl import flags, logging
-from PIL import Image
 
 
 def set_up() -> None:
@@ -22,8 +21,8 @@ def set_up() -> None:
     # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
     # Line by line: a log shows what was said when it was said.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
-    # Pillow's of a large picture names no file; `data.images` has a limit of its own.
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    # Pillow's name no file; `data.images` tells what keeps a picture from being read.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no code
     if not flags.FLAGS["verbosity"].present:
         # What goes wrong in threads is raised here too, and told in one line.

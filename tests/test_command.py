@@ -1,15 +1,19 @@
 """What all commands do first."""
 
+import io
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import warnings
 
 import jax
 import pytest
+from PIL import Image
 
 from hpa_jax import command
+from hpa_jax.data import images
 
 
 @pytest.fixture
@@ -29,6 +33,19 @@ def test_a_user_without_a_home_keeps_no_programs(no_cache_folder, monkeypatch):
     monkeypatch.setattr(command.sys.stdout, "reconfigure", lambda **_: None, raising=False)
     command.set_up()
     assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_pillow_does_not_warn_of_files_without_their_names(monkeypatch):
+    monkeypatch.setattr(command.sys.stdout, "reconfigure", lambda **_: None, raising=False)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    file = io.BytesIO()
+    damaged = b"Exif\0\0MM\0*\0\0\0\x08\0\x05\0\0\0\0"  # of five tags, none is there
+    Image.new("RGB", (9, 9)).save(file, "JPEG", exif=damaged)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        command.set_up()
+        assert images.decode(file.getvalue()).shape == (9, 9, 3)
+    assert told == []
 
 
 def test_a_file_in_a_folders_place_is_named(tmp_path):
