@@ -6,7 +6,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from hpa_jax.data.plate import Box, Corners, DataError, Plate, box_corners
+from hpa_jax.data.plate import Box, Corners, DataError, Plate, box_corners, hull
 
 # A crop is shrunk until its plate is this wide or this high, whichever comes first: half again what
 # networks see, so that augmentation may zoom, and no more, so that the prepared set stays small.
@@ -39,7 +39,8 @@ def crop_plate(photograph: Image.Image, plate: Plate, rectify: bool, margin: flo
       margin: how much of the surroundings stays, as a share of the plate's size on each side.
 
     Raises:
-      DataError: the box lies outside the image or is tiny, or there are no corners to rectify by.
+      DataError: the box lies outside the image or is tiny, the characters' boxes lie outside it, or
+        there are no corners to rectify by.
     """
     width, height = photograph.size
     box = plate.box or (0.0, 0.0, float(width), float(height))
@@ -54,12 +55,28 @@ def crop_plate(photograph: Image.Image, plate: Plate, rectify: bool, margin: flo
         raise DataError(
             plate.name, f"its box {tuple(box)} lies outside its image of {width}×{height} pixels"
         )
+    _check_characters(plate, box)
     characters = np.array(plate.characters, np.float32).reshape(-1, 4, 2)
     if not rectify:
         return _upright(photograph, inside, characters, margin)
     if plate.corners is None:
         raise DataError(plate.name, "cannot be rectified: its corners are unknown")
     return _rectified(photograph, plate.corners, characters, margin)
+
+
+def _check_characters(plate: Plate, box: Box) -> None:
+    """Refuses characters elsewhere than on their plate: their maps would teach nonsense."""
+    if not plate.characters:
+        return
+    around = hull([point for corners in plate.characters for point in corners])
+    x1, x2 = max(around[0], box[0]), min(around[2], box[2])
+    y1, y2 = max(around[1], box[1]), min(around[3], box[3])
+    if x1 >= x2 or y1 >= y2 or _area((x1, y1, x2, y2)) < 0.5 * _area(around):
+        raise DataError(
+            plate.name,
+            f"its character boxes, within {around}, lie outside its box {tuple(box)}: all are in "
+            "pixels of the photograph",
+        )
 
 
 def _upright(image: Image.Image, box: Box, characters: np.ndarray, margin: float) -> Crop:

@@ -30,8 +30,8 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
     """
     found = collections.defaultdict(list)
     for where, row in files.read_table(pathlib.Path(table), COLUMNS):
-        path = pathlib.Path(root, row["file"]).resolve()
-        if not path.is_file():
+        path = _real(pathlib.Path(root, row["file"]))
+        if not os.path.isfile(path):  # noqa: PTH113, pathlib's raises over a name that is too long
             raise DataError(
                 where, f"names {row['file']}, which is not in {root}, from where files are seen"
             )
@@ -63,9 +63,14 @@ def place(
             problem = "has no labelled box, by which a detected one is judged"
             on_bad(DataError(plate.name, problem))
             continue
-        boxes = found.get(pathlib.Path(plate.image).resolve(), [])
+        boxes = found.get(_real(plate.image), [])
         best = max(boxes, key=lambda box: overlap(box, plate.box), default=None)
         if best is None or overlap(best, plate.box) < MIN_OVERLAP:
             yield dataclasses.replace(plate, missed=True)
         else:
             yield dataclasses.replace(plate, box=best)
+
+
+def _real(path: pathlib.Path) -> pathlib.Path:
+    """A path without links; one that a link in a circle is in as it is, where pathlib raises."""
+    return pathlib.Path(os.path.realpath(path))

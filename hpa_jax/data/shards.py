@@ -4,6 +4,7 @@ One process writes it. Later runs keep it as long as its photographs, and the wa
 made, are the same.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -85,9 +86,10 @@ def _fingerprint(shard: Shard) -> str:
     digest = hashlib.blake2b(f"{VERSION} {shard.rectify} {shard.margin}".encode(), digest_size=16)
     for plate in shard.plates:
         digest.update(repr(plate).encode())
-        if isinstance(plate.image, pathlib.Path) and plate.image.exists():
-            status = plate.image.stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+        with contextlib.suppress(OSError):  # `make_record` names what cannot be read
+            if isinstance(plate.image, pathlib.Path):
+                status = plate.image.stat()
+                digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
 
 

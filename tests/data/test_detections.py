@@ -49,6 +49,16 @@ def test_below_an_overlap_of_seven_tenths_a_plate_is_missed(tmp_path, left, miss
     assert never_found == dataclasses.replace(plate, missed=True)
 
 
+def test_names_that_no_file_can_have_do_not_end_the_work(tmp_path):
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
+    names = ["circle.jpg", "a" * 300 + ".jpg"]
+    plates = [dataclasses.replace(PLATE, image=tmp_path / name) for name in names]
+    assert all(plate.missed for plate in detections.place(plates, {}))
+    for name in names:
+        with pytest.raises(DataError, match=f"line 2: names {name}, which is not in"):
+            detections.read(write(tmp_path / "found.csv", f"{name},1,2,3,4,1"), tmp_path)
+
+
 def test_wrong_tables_are_explained(tmp_path):
     with pytest.raises(DataError, match="line 2: names b.jpg, which is not in"):
         detections.read(write(tmp_path / "found.csv", "b.jpg,1,2,3,4,1"), tmp_path)

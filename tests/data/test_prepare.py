@@ -408,6 +408,25 @@ def test_boxes_that_are_no_pixels_are_refused():
         shards.make_record(shares, False, 0.0)
 
 
+@pytest.mark.parametrize("shift", [(500, 0), (-40, -30), (0, 1e200)])
+def test_characters_elsewhere_than_on_their_plate_are_refused(shift):
+    """As those of a crop beside the box of its photograph; or in numbers past float32."""
+    one = plate()
+    moved = tuple(
+        tuple((x + shift[0], y + shift[1]) for x, y in corners) for corners in one.characters
+    )
+    small = dataclasses.replace(one, characters=moved, box=(140.0, 60.0, 200.0, 80.0))
+    with pytest.raises(DataError, match="p: its character boxes, within .* lie outside its box"):
+        shards.make_record(small, rectify=False, margin=0.1)
+
+
+def test_a_name_that_no_file_can_have_does_not_end_the_work(tmp_path):
+    plates = [plate(), dataclasses.replace(plate(), image=tmp_path / ("a" * 300 + ".jpg"))]
+    report = prepare.prepare("x", reader(plates), tmp_path / "x", skip_bad=True, workers=1)
+    assert report.counts == {"train": 1}
+    assert "aaa.jpg: cannot be read: File name too long" in str(report)
+
+
 def test_a_tall_plate_keeps_its_width(tmp_path):
     tall = plate(scale=4, box=(160.0, 40.0, 800.0, 440.0), corners=None, characters=())
     prepare.prepare("set", reader([tall]), tmp_path, margin=0.0, workers=1)
