@@ -118,6 +118,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
             metadata = json.loads(str(archive["metadata"]))
             names = [name for name in archive.files if name != "metadata"]
             arrays = {name: archive[name].astype(np.float32) for name in names}
+            variables = traverse_util.unflatten_dict(arrays, sep="/")
     except Exception as error:  # a damaged archive makes NumPy raise almost anything
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise ValueError(f"no reader, or damaged ({reason})") from error
@@ -128,4 +129,4 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
             f"has format {metadata['format']!r}, and this version of hpa_jax reads format "
             f"{FORMAT}: read it with the version that wrote it"
         )
-    return traverse_util.unflatten_dict(arrays, sep="/"), metadata
+    return variables, metadata

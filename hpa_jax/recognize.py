@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from hpa_jax.models.hpa import HPANet
 from hpa_jax.pixels import Decoded, Images, decode_ahead, find_images, to_pixels
 from hpa_jax.runtime import all_probabilities, make_forward
 
+ESCAPES = str.maketrans({"\n": r"\n", "\r": r"\r", "\t": r"\t"})  # one line a plate, three fields
 NO_PLATE = 0.01  # confidence below which an image most likely shows no plate, or much besides
 
 
@@ -192,9 +194,13 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
     Raises:
       FileNotFoundError: there is no such reader.
       ModuleNotFoundError: the runtime is 'onnx', and the extra is not installed.
-      ValueError: the checkpoint is damaged or of another format.
+      ValueError: the checkpoint is damaged or of another format; it is named.
     """
-    return make_recognizer(*readers.load(path), runtime)
+    variables, metadata = readers.load(path)
+    try:
+        return make_recognizer(variables, metadata, runtime)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def load_recognizers(paths: Sequence[str] | None = None) -> list[Recognizer]:
@@ -224,7 +230,9 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     try:
         rebuild.check(model, charset, variables)
         return Recognizer(model, variables, charset, image_size, runtime)
-    except (KeyError, AttributeError, TypeError) as error:
+    except (ValueError, ImportError, MemoryError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception as error:  # Flax and ONNX Runtime raise almost anything over misshapen arrays
         raise ValueError(f"variables or metadata: no whole network ({error!r})") from error
 
 
@@ -241,7 +249,7 @@ def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
     elif style == "csv":
         _write_row(file, reading.text, f"{confidence:.4f}")
     else:
-        print(f"{file}\t{reading.text}\t{confidence:.4f}")
+        print(f"{str(file).translate(ESCAPES)}\t{reading.text}\t{confidence:.4f}")
 
 
 def _write_row(*fields: object) -> None:
@@ -270,7 +278,9 @@ def _photographs(
         file
         for path in paths
         for file in find_images(path, on_bad)
-        if not drawn or str(file) == path or drawn not in file.resolve().parents
+        if not drawn
+        or str(file) == path
+        or drawn not in pathlib.Path(os.path.realpath(file)).parents
     ]
 
 

@@ -43,14 +43,14 @@ def make_forward(
         raise ModuleNotFoundError("runtime 'onnx': pip install 'hpa_jax[onnx]'")
     pays = installed and jax.default_backend() == "cpu"
     if runtime == "xla" or (runtime == "auto" and not pays):
-        return _on_xla(model, variables)
+        return _on_xla(model, variables, image_size)
     problem = _why_not_onnx(model)
     if not problem:
         return _on_onnx_runtime(model, variables, image_size)
     if runtime == "onnx":
         raise ValueError(f"runtime 'onnx': {problem}")
     warnings.warn(f"{problem}: read by XLA", stacklevel=2)
-    return _on_xla(model, variables)
+    return _on_xla(model, variables, image_size)
 
 
 def _why_not_onnx(model: HPANet) -> str:
@@ -96,12 +96,14 @@ def _pad(images_BHWC: np.ndarray) -> np.ndarray:
     return np.pad(images_BHWC, [(0, (1 << (count - 1).bit_length()) - count)] + [(0, 0)] * 3)
 
 
-def _on_xla(model: HPANet, variables: Any) -> Forward:
+def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forward:
     variables = jax.device_put(variables)  # once: not at every call
     compiled = jax.jit(
         lambda variables, images: read_batch(model, variables, images),
         compiler_options=machine.compiler_options(),
     )
+    # What misses or misshapes an array is told now, not over the first plate.
+    compiled.eval_shape(variables, jax.ShapeDtypeStruct((1, *image_size, 3), np.uint8))
 
     def forward(images_BHWC: np.ndarray, with_maps: bool):
         ids, confidences, maps = compiled(variables, _pad(images_BHWC))

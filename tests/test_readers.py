@@ -77,6 +77,10 @@ def test_damaged_and_foreign_files_are_named(shipped, tmp_path):
     (tmp_path / "foreign.npz").write_bytes(b"PKxxx")
     with pytest.raises(ValueError, match="foreign.npz: no reader, or damaged .*is no .npz file"):
         readers.load(tmp_path / "foreign.npz")
+    twice = {"params": np.zeros(3), "params/kernel": np.zeros(3)}  # an array, and a folder of them
+    np.savez(tmp_path / "twice.npz", metadata=np.array("{}"), **twice)
+    with pytest.raises(ValueError, match="twice.npz: no reader, or damaged"):
+        readers.load(tmp_path / "twice.npz")
     np.savez(tmp_path / "bare.npz", metadata=np.array('{"format": 1}'))
     with pytest.raises(ValueError, match="bare.npz: no reader: its metadata lack charset, "):
         readers.load(tmp_path / "bare.npz")

@@ -257,6 +257,17 @@ def test_printed_confidence_never_passes_what_the_reading_does_not(style, capsys
     )
 
 
+def test_a_file_name_cannot_write_lines_of_its_own(capsys):
+    recognize._write("a\tAB1\t0.99\n\rb.jpg", recognize.Reading("X", 0.5, (("X", 0.5),)), "text")
+    assert capsys.readouterr().out == "a\\tAB1\\t0.99\\n\\rb.jpg\tX\t0.5000\n"
+
+
+def test_a_link_in_a_circle_is_no_map(tmp_path):
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    found = recognize._photographs([str(tmp_path)], tmp_path / "maps", pytest.fail)
+    assert found == [tmp_path / "circle.png"]  # which the decoder names
+
+
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
     path = tmp_path / "0.png"
     Image.fromarray(images[0]).save(path)
@@ -396,8 +407,24 @@ def test_a_part_of_a_network_is_no_reader(reader, metadata):
     part = {"params": reader.variables["params"]}
     with pytest.raises(ValueError, match="no whole network .*'batch_stats'"):
         recognize.make_recognizer(part, metadata)
-    pytest.importorskip("onnxruntime")  # XLA meets what is missing when it reads
+
+
+@pytest.mark.parametrize("runtime", ["xla", "onnx"])
+def test_missing_and_misshapen_arrays_are_refused_before_a_plate_is_read(reader, metadata, runtime):
+    if runtime == "onnx":
+        pytest.importorskip("onnxruntime")
     variables = jax.tree.map(lambda x: x, reader.variables)
+    dense = variables["params"]["classifier"]["dense"]
+    dense["kernel"] = np.concatenate([dense["kernel"]] * 2, axis=-1)
+    with pytest.raises(ValueError, match="no whole network"):
+        recognize.make_recognizer(variables, metadata, runtime)
     del variables["params"]["semantic_network"]["fusion_conv"]
     with pytest.raises(ValueError, match="no whole network .*fusion_conv"):
-        recognize.make_recognizer(variables, metadata)
+        recognize.make_recognizer(variables, metadata, runtime)
+
+
+def test_a_file_of_another_network_is_named(reader, metadata, tmp_path):
+    metadata |= {"charset": "AB", "about": ""}
+    (tmp_path / "two.npz").write_bytes(readers.to_bytes(reader.variables, metadata))
+    with pytest.raises(ValueError, match=r"two.npz: metadata: network.num_classes is 34, but"):
+        recognize.load_recognizers(["tw", str(tmp_path / "two.npz")])
