@@ -80,9 +80,11 @@ def _is_folder(entry: os.DirEntry) -> bool:
 def image_names(folder: pathlib.Path) -> list[str]:
     """Returns the names of the images in a folder, sorted, numbers by value.
 
-    Everything else (Thumbs.db, .DS_Store, text files) is no image and is left out.
+    Everything else (Thumbs.db, .DS_Store, text files, folders) is no image and is left out.
     """
-    return sorted(visible((entry.name for entry in folder.iterdir()), SUFFIXES), key=natural_key)
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if not _is_folder(e)]
+    return sorted(visible(names, SUFFIXES), key=natural_key)
 
 
 def tables(folder: pathlib.Path) -> list[pathlib.Path]:

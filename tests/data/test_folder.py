@@ -231,6 +231,12 @@ def test_folders_in_any_script_are_splits_of_their_own(tmp_path):
     assert {plate.split for plate in folder.read(tmp_path)} == {"u8badu7ec3", "u6d4bu8bd5"}
 
 
+def test_a_folder_that_is_called_as_an_image_is_none(tmp_path):
+    trees.write(tmp_path / "train.jpg/AB1.jpg", b"")
+    trees.write(tmp_path / "CD2.jpg", b"")
+    assert {plate.text for plate in folder.read(tmp_path)} == {"AB1", "CD2"}
+
+
 def test_links_are_followed_once(tmp_path):
     trees.write(tmp_path / "train/AB12.jpg", trees.jpeg())
     (tmp_path / "train/again").symlink_to(tmp_path)
