@@ -25,7 +25,11 @@ FORMAT = 1  # of the metadata; readers refuse any other
 
 
 def open_manager(workdir: str | pathlib.Path, keep: int = 1) -> ocp.CheckpointManager:
-    """Opens the checkpoints of a run for writing; keeps the `keep` latest and the most accurate."""
+    """Opens the checkpoints of a run for writing; keeps the `keep` latest and the most accurate.
+
+    Raises:
+      ValueError: a checkpoint's accuracy cannot be read.
+    """
     policy = checkpoint_managers.AnyPreservationPolicy(
         [
             checkpoint_managers.LatestN(keep),
@@ -35,7 +39,17 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 1) -> ocp.CheckpointMa
         ]
     )
     options = ocp.CheckpointManagerOptions(preservation_policy=policy, best_fn=_accuracy)
-    return ocp.CheckpointManager(_directory(workdir), options=options)
+    return _manager(_directory(workdir), options=options)
+
+
+def _manager(directory: pathlib.Path, **options: Any) -> ocp.CheckpointManager:
+    try:
+        return ocp.CheckpointManager(directory, **options)
+    except ValueError as error:  # Orbax reads the accuracy of all, and names none
+        raise ValueError(
+            f"{directory}: a checkpoint in it is damaged, most likely a cut STEP/metrics/metrics "
+            f"({error}): remove that STEP"
+        ) from error
 
 
 def latest_step(manager: ocp.CheckpointManager) -> int | None:
@@ -116,7 +130,7 @@ def read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     """
     with _explained(manager, step):
         args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
-        metadata = manager.restore(step, args=args)["metadata"]
+        metadata = dict(manager.restore(step, args=args)["metadata"])
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"checkpoint {manager.directory}/{step} has format {metadata.get('format')!r}: this "
@@ -139,13 +153,14 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
 
     Raises:
       FileNotFoundError: there is no checkpoint at or below `path`.
+      ValueError: a checkpoint's accuracy cannot be read.
     """
     run, wanted = split_step(pathlib.Path(path).absolute())
     directory = _directory(run)
     step = None
     if directory.is_dir():
         with _without_warnings():  # of the directory being read only, as asked for
-            manager = ocp.CheckpointManager(
+            manager = _manager(
                 directory,
                 options=ocp.CheckpointManagerOptions(
                     read_only=True, create=False, save_interval_steps=0, best_fn=_accuracy

@@ -33,6 +33,24 @@ def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
             train_state.resume(manager, 1, None, metadata | {field: value})
 
 
+def test_a_cut_accuracy_is_named(tmp_path):
+    """Orbax reads that of every checkpoint, whichever is wanted."""
+    with checkpoint.open_manager(tmp_path) as manager:
+        checkpoint.save(manager, 1, {"params": np.zeros(1)}, None, {}, accuracy=0.5)
+    (tmp_path / "checkpoints/1/metrics/metrics").write_text("")
+    for opens in (checkpoint.open_manager, checkpoint.open_for_reading):
+        with pytest.raises(ValueError, match=f"{tmp_path}/checkpoints: a checkpoint in it is dama"):
+            opens(tmp_path)
+
+
+def test_metadata_of_another_kind_are_no_traceback(tmp_path):
+    with checkpoint.open_manager(tmp_path) as manager:
+        checkpoint.save(manager, 1, {"params": np.zeros(1)}, None, {})
+    (tmp_path / "checkpoints/1/metadata/metadata").write_text("[]")
+    with pytest.raises(ValueError, match=f"{tmp_path}/checkpoints/1 has format None"):
+        checkpoint.load(tmp_path)
+
+
 def test_opening_for_reading_warns_of_nothing(tmp_path, caplog):
     with checkpoint.open_manager(tmp_path) as manager:
         checkpoint.save(manager, 1, {"params": np.zeros(1)}, None, {})
