@@ -1,5 +1,8 @@
 """What runs and processes keep to themselves, and what they agree on."""
 
+import errno
+import fcntl
+
 import jax
 import numpy as np
 import pytest
@@ -28,6 +31,15 @@ def test_a_folder_is_read_by_many_and_written_by_one(tmp_path):
         pass
     with pytest.raises(FileNotFoundError):
         multihost.claim(tmp_path / "missing").__enter__()
+
+
+def test_a_file_system_without_locks_stops_no_run(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with multihost.claim(tmp_path), multihost.claim(tmp_path):
+        pass
 
 
 def test_processes_that_differ_are_told(monkeypatch):

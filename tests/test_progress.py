@@ -2,14 +2,32 @@
 
 import contextlib
 import json
+import struct
 
+import jax
 import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
 
 from hpa_jax import progress
 
 
-def make_log(workdir, log_every=20):
-    return progress.TrainLog(workdir, np.full(100, 0.1), 0, batch_size=16, log_every=log_every)
+def make_log(workdir, log_every=20, first_step=0):
+    rates = np.full(100, 0.1)
+    return progress.TrainLog(workdir, rates, first_step, batch_size=16, log_every=log_every)
+
+
+def board(workdir):
+    """(step, name, value) of each scalar that TensorBoard would show, as far as it is written."""
+    shown = []
+    for file in sorted((workdir / "tensorboard").iterdir()):
+        data = file.read_bytes()
+        while data:  # each event with its length before it, and checksums around it
+            (length,) = struct.unpack("<Q", data[:8])
+            event = event_pb2.Event.FromString(data[12 : 12 + length])
+            shown += [(event.step, x.tag, x.simple_value) for x in event.summary.value]
+            data = data[16 + length :]
+    return shown
 
 
 def test_metrics_are_means_over_the_steps(tmp_path):
@@ -56,7 +74,7 @@ def test_writer_appends_lines(tmp_path):
         {"step": 1, "loss": 0.5},
         {"step": 2, "loss": 0.25},
     ]
-    assert any((tmp_path / "tensorboard").iterdir())
+    assert board(tmp_path)[-1] == (2, "loss", 0.25)
 
 
 def test_steps_that_are_run_again_stand_once(tmp_path, monkeypatch):
@@ -67,11 +85,13 @@ def test_steps_that_are_run_again_stand_once(tmp_path, monkeypatch):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 40, "lo')  # the run was killed here
     purged = []
-    board = progress.SummaryWriter
+    writer_of_board = progress.SummaryWriter
     monkeypatch.setattr(
         progress,
         "SummaryWriter",
-        lambda *args, purge_step: purged.append(purge_step) or board(*args, purge_step=purge_step),
+        lambda *args, purge_step: (
+            purged.append(purge_step) or writer_of_board(*args, purge_step=purge_step)
+        ),
     )
     writer = progress.MetricWriter(tmp_path, first_step=20)
     assert purged == [21]
@@ -83,3 +103,46 @@ def test_steps_that_are_run_again_stand_once(tmp_path, monkeypatch):
         {"step": 20, "loss": 1.0},
         {"step": 30, "loss": 2.0},
     ]
+
+
+def test_the_bar_counts_plates_from_where_the_run_goes_on(tmp_path, capsys):
+    with contextlib.closing(make_log(tmp_path, log_every=2, first_step=4)) as log:
+        for step in range(5, 9):
+            log.add(step, {"loss": np.float32(step)})
+    first, *_, last = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()
+    assert first.startswith("compiling:") and " 64.0/1.60k " in first
+    assert "compiling" not in last and " 128/1.60k " in last and "loss=5.500" in last
+    make_log(tmp_path, first_step=100).close()
+    assert not capsys.readouterr().err  # nothing is left to train
+    with progress.plate_bar("", 1) as bar:
+        assert bar.mininterval == 60  # in a file each state is a line
+
+
+def test_accuracies_are_shares_by_the_name_of_their_test_set(tmp_path, capsys):
+    with contextlib.closing(make_log(tmp_path)) as log:
+        log.evaluated(4, "LE582", 3, 4)
+        log.evaluated(4, "", 1, 4)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 4, "accuracy_LE582": 0.75}, {"step": 4, "accuracy": 0.25}]
+    said = capsys.readouterr().out
+    assert "step 4: LE582 3/4 plates right" in said and "step 4: 1/4 plates right" in said
+
+
+@pytest.mark.parametrize("broken", [np.inf, np.nan])
+def test_the_step_whose_metric_broke_is_named(tmp_path, broken):
+    with contextlib.closing(make_log(tmp_path)) as log:
+        for step, loss in ((1, 1.0), (2, broken), (3, 1.0)):
+            log.add(step, {"loss": np.float32(loss)})
+        with pytest.raises(FloatingPointError, match="loss became .* at step 2, and nothing"):
+            log.flush()
+
+
+def test_one_process_of_several_writes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with contextlib.closing(make_log(tmp_path)) as log:
+        log.add(1, {"loss": np.float32(1)})
+        log.flush()
+        log.evaluated(1, "", 1, 4)
+        log.draw()
+    assert not list(tmp_path.iterdir()) and capsys.readouterr() == ("", "")
+    assert progress.plate_bar("", 1).disable
