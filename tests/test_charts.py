@@ -9,20 +9,23 @@ from hpa_jax import charts
 
 
 def test_bars_are_as_high_as_a_character_is_frequent():
-    first, second = charts.positions([{"A": 100, "皖": 50}, {"7": 10}]).axes
-    assert [bar.get_height() for bar in first.patches] == [0, 100, 50]
-    assert [bar.get_height() for bar in second.patches] == [10, 0, 0]
-    assert [tick.get_text() for tick in second.get_xticklabels()] == ["7", "A", "AH"]
-    assert "67%" in first.get_ylabel() and "100%" in second.get_ylabel()
+    first, second = charts.positions([{"A": 100, "皖": 50}, {"7": 10, "湘": 0}]).axes
+    assert [bar.get_height() for bar in first.patches] == [0, 100, 50, 0]
+    assert [bar.get_height() for bar in second.patches] == [10, 0, 0, 0]
+    ticks = second.get_xticklabels()
+    assert [tick.get_text() for tick in ticks] == ["7", "A", "AH", "HN"]  # as charsets have them
+    assert not any(tick.get_rotation() for tick in ticks)
+    assert (first.get_ylabel(), second.get_ylabel()) == ("place 1\ntop 67%", "place 2\ntop 100%")
 
 
 def test_reliability_is_the_share_right_in_each_bin():
     confidence = np.repeat([0.25, 0.85, 1.0], [4, 5, 1])
     right = np.array([1, 0, 0, 0] + [1, 1, 1, 1, 0] + [1], bool)
     (axis,) = charts.reliability(confidence, right).axes
-    heights = {round(bar.get_x(), 1): bar.get_height() for bar in axis.patches}
+    heights = {round(bar.get_x(), 2): bar.get_height() for bar in axis.patches}
     assert {x: height for x, height in heights.items() if height} == {0.2: 0.25, 0.8: 0.8, 0.9: 1.0}
     assert {text.get_text() for text in axis.texts} - {""} == {"4", "5", "1"}
+    assert axis.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]  # where confidence is perfect
 
 
 def test_curves_show_each_loss_and_accuracy_over_its_steps(tmp_path):
@@ -32,6 +35,8 @@ def test_curves_show_each_loss_and_accuracy_over_its_steps(tmp_path):
     (axis,) = charts.curves(file).axes
     (line,) = axis.lines
     assert line.get_label() == "loss" and line.get_xydata().tolist() == [[1, 2.0], [2, 1.0]]
+    assert (axis.get_xlabel(), axis.get_yscale()) == ("step", "log")
+    assert all(step.is_integer() for step in axis.get_xticks())
     with file.open("a") as appended:
         appended.write(json.dumps({"step": 2, "accuracy_test": 0.5}) + "\n")
     _, axis = charts.curves(file).axes

@@ -1,7 +1,7 @@
 """Pictures of readings show what they say they show."""
 
 import numpy as np
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
 from hpa_jax import picture
 from hpa_jax.charset import TAIWAN
@@ -21,6 +21,8 @@ def test_a_failure_shows_plate_semantic_map_and_attention():
     assert (tiles[1][:, 80:] != image[:, 80:]).any(axis=-1).all()
     assert (tiles[2] == tiles[3]).all()
     assert picture.maps_row(image, reading, "AC").width == 3 * 164
+    other = np.asarray(picture.maps_row(image, reading, "AD", (classes, 34)))
+    assert (other != row).any() and (other[:50] == row[:50]).all()  # the label is in the picture
 
 
 def test_maps_lie_where_the_network_looked():
@@ -32,6 +34,8 @@ def test_maps_lie_where_the_network_looked():
         glow = picture.overlay(np.zeros((51, 161, 3), np.uint8), looked)[..., 0]
         brightest = np.unravel_index(glow.argmax(), glow.shape)
         assert brightest == (row * 25, column * 40)
+        faint = picture.overlay(np.zeros((51, 161, 3), np.uint8), looked / 100)[..., 0]
+        assert np.abs(faint.astype(int) - glow).max() <= 1
     classes = np.full((3, 5), 9)
     classes[1, 2] = 4
     shown = picture.painted(np.zeros((51, 161, 3), np.uint8), classes, 9).any(axis=-1)
@@ -58,11 +62,12 @@ def test_captions_say_what_was_read_and_what_it_is(monkeypatch):
     )
     image, maps = np.zeros((50, 160, 3), np.uint8), np.ones((2, 7, 20), np.float32)
     reading = Reading("AB", 0.5, (("A", 0.9), ("B", 0.6)), maps)
-    for truth in ("AC", "AB"):
+    for truth in ("AC", "AB", None):
         picture.maps_row(image, reading, truth)
     tiles = [("A  0.90", picture.INK), ("B  0.60", picture.INK)]
     wrong, right = ("AB  0.50\nlabel AC", picture.WRONG), ("AB  0.50", picture.RIGHT)
-    assert said == [wrong, *tiles, right, *tiles]
+    unknown = ("AB  0.50", picture.INK)
+    assert said == [wrong, *tiles, right, *tiles, unknown, *tiles]
     said.clear()
     ids = np.stack([TAIWAN.encode(text, 4) for text in ("AB12", "CD34")])
     batch = {"image": np.stack([image] * 2), "characters": ids, "has_maps": np.zeros(2, bool)}
@@ -79,3 +84,42 @@ def test_columns_of_narrow_plates_keep_their_names_apart():
     sheet = np.asarray(picture.contact_sheet(batch, batch, TAIWAN, columns=1))
     gaps = [sheet[: picture.HEADER, 68 * i : 68 * i + 4] for i in range(5)]
     assert all((gap == 255).all() for gap in gaps)
+
+
+def test_rows_of_a_page_lie_whole_beneath_each_other():
+    shades = {(40, 10): (255, 0, 0), (90, 20): (0, 255, 0), (60, 10): (0, 0, 255)}
+    sheet = np.asarray(picture.page([Image.new("RGB", *row) for row in shades.items()]))
+    tops = []
+    for (width, height), shade in shades.items():
+        rows, columns = np.nonzero((sheet == shade).all(axis=-1))
+        assert len(rows) == width * height and np.ptp(columns) == width - 1
+        tops.append(rows.min())
+    assert tops == sorted(tops)
+
+
+def test_a_contact_sheet_has_all_plates_in_order_with_names_and_labels(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, xy, text, fill, font: said.append((text, xy))
+    )
+    shades = np.array([10, 20, 30], np.uint8)
+    images = np.broadcast_to(shades[:, None, None, None], (3, 50, 160, 3))
+    ids = np.stack([TAIWAN.encode(text, 4) for text in ("AB12", "CD34", "EF56")])
+    ids[2, 0] = -1
+    maps = np.full((3, 50, 160), 4)
+    batch = {"image": images, "characters": ids, "has_maps": np.array([True, False, False])}
+    augmented = batch | {"image": images + 100, "position": maps, "semantic": maps + 30}
+    sheet = np.asarray(picture.contact_sheet(batch, augmented, TAIWAN, columns=2)).astype(int)
+    corners = [(xs.min(), ys.min()) for ys, xs in (np.nonzero(sheet[..., 0] == s) for s in shades)]
+    (left, top), (right, beside), (below, bottom) = corners
+    assert left == below < right and top == beside < bottom
+    for shade in shades:
+        assert (sheet == shade).all(axis=-1).sum() == 50 * 160
+        assert (sheet == shade + 100).all(axis=-1).sum() == 3 * 50 * 160  # no class but background
+    names = ["as it is", "in training", "position", "semantic"]
+    assert [text for text, (_, y) in said if y < top] == names * 2
+    assert [text for text, (_, y) in said if y > top] == [
+        "AB12",
+        "CD34   (no maps)",
+        "cannot be written in this charset   (no maps)",
+    ]
