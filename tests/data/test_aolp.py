@@ -2,6 +2,7 @@
 
 import collections
 import os
+import shutil
 
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,21 @@ def test_aolp_choice_of_582_is_always_the_same(aolp_tree):
     chosen = [sorted(p.name for p in aolp.read(aolp_tree) if p.split == "le582") for _ in range(2)]
     assert chosen[0] == chosen[1]
     assert "LE/582" not in chosen[0] or "LE/757" in chosen[0]  # not simply the first 582
+
+
+def test_aolp_image_that_is_called_as_a_second_plate_is_read_once(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_LE", 2)
+    trees.write(tmp_path / "Subset_LE/Image/1_2.jpg", b"x")
+    plates = {p.name: (p.image.name, p.split[:2]) for p in aolp.read(tmp_path)}
+    assert len(list(aolp.read(tmp_path))) == len(plates) == 3
+    assert plates["LE/1_2"] == ("1_2.jpg", "le")
+
+
+def test_aolp_without_boxes_is_told(tmp_path):
+    trees.aolp_subset(tmp_path / "Subset_AC", 1)
+    shutil.rmtree(tmp_path / "Subset_AC/groundtruth_localization")
+    with pytest.raises(DataError, match="Subset_AC: has no groundtruth_localization folder"):
+        list(aolp.read(tmp_path))
 
 
 def test_aolp_second_plate_without_text_is_kept_as_unread(tmp_path):
@@ -130,13 +146,16 @@ def test_class_id_lists(label):
 
 
 def test_aolp_is_found_above_a_doubled_folder(tmp_path):
-    for subset in ("AC", "RP"):
-        trees.aolp_subset(tmp_path / f"AOLP/Subset_{subset}/Subset_{subset}", 3)
+    for folder in ("Subset_AC/Subset_AC", "Subset_RP/subset_rp"):
+        trees.aolp_subset(tmp_path / "AOLP" / folder, 3)
     plates = list(aolp.read(tmp_path / "AOLP/Subset_AC"))
     assert {"ac", "rp"} <= set(counts(plates))
 
 
-@pytest.mark.parametrize("there", ["Image/1.jpg", "LE/groundtruth_recognition/1.txt"])
+@pytest.mark.parametrize(
+    "there",
+    ["Image/1.jpg", "groundtruth_recognition/1.txt", "LE/groundtruth_recognition/1.txt"],
+)
 def test_a_subset_that_is_not_all_unpacked_is_named(tmp_path, there):
     trees.aolp_subset(tmp_path / "Subset_AC", 3)
     trees.write(tmp_path / "Subset_LE" / there, b"x")
