@@ -206,6 +206,16 @@ def test_a_refused_command_leaves_a_finished_set_as_it_was(tmp_path):
         assert len(read_back(tmp_path)) == 1
 
 
+def test_a_set_that_is_prepared_anew_is_not_opened_before_it_is_whole(tmp_path):
+    prepare.prepare("set", reader([plate()]), tmp_path, workers=1)
+    with pytest.raises(DataError, match="b: is "):
+        prepare.prepare(
+            "set", reader([plate(), Plate(b"none", "b", "train", "A")]), tmp_path, workers=1
+        )
+    with pytest.raises(DataError, match="holds no prepared data set"):
+        records.Source(tmp_path, "train")
+
+
 @pytest.mark.parametrize(
     ("text", "says"), [("AI12", "'I' not in charset"), ("AAA12345", "num_characters is 7")]
 )
@@ -223,6 +233,9 @@ def test_nothing_to_prepare_and_foreign_directories(tmp_path):
     with pytest.raises(DataError, match="none of its photographs can be used; the first: nowhere"):
         absent = dataclasses.replace(plate(), image=pathlib.Path("nowhere.jpg"))
         prepare.prepare("set", reader([absent]), tmp_path / "bad", workers=1, skip_bad=True)
+    with pytest.raises(DataError, match="1 bad ones, the first: nowhere.jpg: its text .AB12."):
+        short = prepare.Labels(TAIWAN, 3)
+        prepare.prepare("set", reader([absent]), tmp_path / "bad", labels=short, skip_bad=True)
     prepare.prepare("one", reader([plate()]), tmp_path, workers=1)
     with pytest.raises(DataError, match="holds another data set, one"):
         prepare.prepare("two", reader([plate()]), tmp_path, workers=1)
@@ -370,6 +383,8 @@ def test_only_what_is_trained_on_must_be_writable(tmp_path):
     assert run(checked=lambda split: split == "train").counts == {"train": 1, "dev": 1}
     with pytest.raises(DataError, match="fewer than 5 characters: that needs model.void=True"):
         run(checked=lambda split: split == "train", void=False)
+    exact = prepare.Labels(TAIWAN, 4, void=False)  # as many characters as the network has
+    prepare.prepare("set", reader([plate()]), tmp_path / "exact", labels=exact, workers=1)
 
 
 def test_another_margin_cuts_the_plates_anew(tmp_path):
