@@ -153,7 +153,8 @@ def test_folder_bad_rows_are_named_and_the_others_read(tmp_path, row, says):
     [
         (";", "", "", "utf-8"),
         ("\t", "", "", "utf-16"),
-        (";", "sep=;\r\n", "", "utf-8-sig"),
+        (";", "SEP=;\r\n", "", "utf-8-sig"),
+        (" , ", "sep=,\n", "", "utf-8"),
         (";", "", ";;", "utf-8"),
     ],
 )
