@@ -73,6 +73,17 @@ def test_the_printed_threshold_is_the_one_that_was_tried():
     assert not any("labelled" in line for line in lines)
 
 
+def test_the_table_of_failures_prints_no_more_than_the_confidence(tmp_path, monkeypatch):
+    monkeypatch.setattr(assess, "failures_sheet", lambda *_: Image.new("RGB", (9, 9)))
+    odd = Plate(b"", "p\udcff.jpg", "dev", "A")  # as Python gives the byte 0xff of a file's name
+    wrong = assess.Assessed(odd, recognize.Reading("B", 0.99996, ()))
+    assess.save_pictures([], [wrong], tmp_path)
+    assert (tmp_path / "failures.csv").read_text().splitlines()[1] == r"p\udcff.jpg,A,B,0.9999"
+    pictures = assess.save_pictures([], read_surely(right=2, wrong=0), tmp_path)
+    assert [path.name for path in pictures] == ["reliability.png"]
+    assert assess.counts([*read_surely(right=2, wrong=0), wrong]) == {"all": (2, 3)}
+
+
 def test_readers_read_together_and_what_cannot_be_read_is_left_out():
     size = (25, 80)
     model = HPANet(width=0.125, num_characters=4, void=True)
@@ -115,7 +126,10 @@ def test_rendered_plates_differ(monkeypatch):
 
     monkeypatch.setattr(assess.synthetic, "make_renderer", lambda *_, **__: render)
     plates = assess.render_plates(["taiwan_old"], TAIWAN, 6, 3)
-    assert len({p.text for p in plates}) == 3
+    assert len({p.text for p in plates}) == 3 and {len(p.text) for p in plates} == {6}
+    for styles, says in (([], "no plate styles to"), (["mars"], r"unknown plate styles .'mars'")):
+        with pytest.raises(ValueError, match=f"the reader has {says}.*: name a folder of photo"):
+            assess.render_plates(styles, TAIWAN, 6, 3)
 
 
 def test_failures_and_temperature_are_of_the_crops_that_were_read(monkeypatch):
