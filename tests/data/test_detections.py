@@ -67,6 +67,11 @@ def test_wrong_tables_are_explained(tmp_path):
         detections.read(write(tmp_path / "found.csv", "b.jpg,3,2,1,4,1"), tmp_path)
     with pytest.raises(DataError, match="found.csv: has boxes in shares of the photograph"):
         detections.read(write(tmp_path / "found.csv", "b.jpg,0.1,0.2,0.5,1.0,1"), tmp_path)
+    trees.write(tmp_path / "found.csv", "file,x1,y1,x2\nb.jpg,0,0,1\n")
+    with pytest.raises(DataError, match="found.csv: has no column y2"):
+        detections.read(tmp_path / "found.csv", tmp_path)
+    trees.write(tmp_path / "found.csv", "file,x1,y1,x2,y2\nb.jpg,0,0,1,1\nb.jpg,1,2,3,4\n")
+    assert len(detections.read(tmp_path / "found.csv", tmp_path)[tmp_path / "b.jpg"]) == 2
     boxless = dataclasses.replace(PLATE, box=None)
     with pytest.raises(DataError, match="a: has no labelled box"):
         list(detections.place([boxless], {}))
