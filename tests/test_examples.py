@@ -52,7 +52,9 @@ def test_own_country_fits_the_reader_that_it_starts_from():
     config = own_country.get_config()
     fields.check(config)
     charset, size = Charset(config.charset), config.image_size
-    render = make_renderer([STYLES["poland"]], charset, config.num_characters, image_size=size)
+    styles = [STYLES[name] for name in config.data.styles]
+    assert [style.name for style in styles] == ["poland"]
+    render = make_renderer(styles, charset, config.num_characters, image_size=size)
     shapes = jax.eval_shape(render, jax.random.key(0))
     assert shapes["image"].shape == (*size, 3) and shapes["characters"].shape == (8,)
     counts = {"num_characters": config.num_characters, "num_classes": len(charset)}

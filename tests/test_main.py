@@ -108,16 +108,21 @@ def test_assess_reads_the_split_with_the_margin_and_tells_of_what_it_left_out(
 def test_export_takes_the_format_from_the_suffix(monkeypatch, tmp_path):
     to, asked = tmp_path / "reader.onnx", []
 
-    def kept(path, style, to, maps, *_):
-        asked.append((style, maps))
+    def kept(path, style, to, maps, plates, *options):
+        asked.append((style, maps, *options))
         pathlib.Path(to).write_bytes(b"x")
         return 1
 
-    options = {"FORMAT": None, "MAPS": True, "TEMPERATURE": 1.0, "ABOUT": ""}
+    options = {"FORMAT": None, "MAPS": True, "TEMPERATURE": 1.5, "ABOUT": ""}
     set_flags(monkeypatch, export, CHECKPOINT="run", TO=str(to), **options)
     monkeypatch.setattr(export, "export", kept)
     assert export._main(["export"]) == 0
-    assert asked == [("onnx", True)]
+    set_flags(monkeypatch, export, CHECKPOINT=str(tmp_path), TO=None)
+    assert export._main(["export"]) == 0
+    set_flags(monkeypatch, export, FORMAT="npz")
+    assert export._main(["export"]) == 0
+    assert asked == [(style, True, 1.5, "") for style in ("onnx", "stablehlo", "npz")]
+    assert {file.suffix for file in tmp_path.glob("reader.*")} == {".onnx", ".stablehlo", ".npz"}
 
     def refused(*_):
         raise ValueError("differs")
