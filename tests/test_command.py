@@ -44,7 +44,7 @@ def test_pillow_does_not_warn_of_files_without_their_names(monkeypatch):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         command.set_up()
-        assert images.decode(file.getvalue()).shape == (9, 9, 3)
+        assert images.open_rgb(file.getvalue()).size == (9, 9)
     assert told == []
 
 

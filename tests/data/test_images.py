@@ -89,13 +89,13 @@ def test_a_turned_tiff_has_the_size_of_its_pixels(orientation):
     """Pillow turns these itself, and says their size as it will be."""
     picture = Image.fromarray(gradient())
     data = encode(picture, format="TIFF", tiffinfo={0x0112: orientation})
-    height, width, _ = images.decode(data).shape
+    height, width, _ = decode(data).shape
     assert images.size(data) == (width, height) == ((20, 30) if orientation == 6 else (30, 20))
 
 
 def test_floats_that_resizing_took_past_one_are_not_black():
     grey = np.linspace(-0.03, 1.03, 256, dtype=np.float32).reshape(16, 16)
-    pixels = images.decode(encode(Image.fromarray(grey), format="TIFF")).astype(int)
+    pixels = decode(encode(Image.fromarray(grey), format="TIFF")).astype(int)
     assert abs(pixels[..., 0] - np.clip(grey * 255, 0, 255)).max() <= 1
 
 
@@ -120,7 +120,7 @@ def test_a_file_past_all_reason_is_refused_unread(tmp_path):
 def test_a_device_is_refused_unread(tmp_path):
     (tmp_path / "plate.jpg").symlink_to("/dev/null")  # /dev/zero would fill the memory
     with pytest.raises(DataError, match="plate.jpg: is a device, no image"):
-        images.decode(tmp_path / "plate.jpg")
+        decode(tmp_path / "plate.jpg")
 
 
 @pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg"])
