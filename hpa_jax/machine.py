@@ -15,8 +15,8 @@ CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "",
     "xla_disable_hlo_passes": "cse_barrier_expander",
 }
-# Of glibc's malloc (malloc.h): one arena, which grows by no maps of its own and is never trimmed.
-MALLOC_OPTIONS = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1)}
+# Of glibc's malloc (malloc.h): large blocks come from the heap too, and it is never trimmed.
+MALLOC_OPTIONS = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1)}
 CPU_QUOTA = pathlib.Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds a period
 
 
@@ -48,9 +48,12 @@ def compiler_options() -> dict[str, str]:
 def keep_memory() -> None:
     """Has this process keep the memory that it frees, where JAX runs on a CPU under glibc.
 
-    XLA frees a step's memory and asks for it anew in the next: a sixth of a training step is the
-    kernel clearing its pages (benchmarks/README.md). Elsewhere this does nothing.
+    XLA frees a step's memory and asks for it anew in the next, and the kernel clears its pages: a
+    quarter of a training step (benchmarks/README.md). Call it in the main thread, before anything
+    else starts JAX; elsewhere it changes nothing.
     """
+    # Else a thread of JAX's own asks for the memory, and it lies in no heap that lasts.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     if jax.default_backend() == "cpu" and platform.libc_ver()[0] == "glibc":
         malloc = ctypes.CDLL(None)
         for parameter, value in MALLOC_OPTIONS.values():

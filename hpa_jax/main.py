@@ -47,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
             )
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
-        print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
         machine.keep_memory()
+        print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
         if _MODE.value == "prepare":
             from hpa_jax import datasets  # Grain and TFDS are imported only where needed
 
