@@ -49,12 +49,12 @@ def define_flags(
     )
 
 
-def run(argv: Sequence[str], compare: Compare) -> None:
+def run(argv: Sequence[str], compare: Compare, keep_memory: bool = False) -> None:
     """Compares at everything that the flags list, and writes the figures if --json is given."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     command.set_up()
-    timing.set_up()
+    timing.set_up(keep_memory)
     listed, machine, results = flags.FLAGS, report.describe_machine(), []
     report.print_machine(machine)
     report.check_writable(listed.json)

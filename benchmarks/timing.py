@@ -30,10 +30,11 @@ class Timing(NamedTuple):
     passes: int
 
 
-def set_up() -> str:
+def set_up(keep_memory: bool = False) -> str:
     """Makes the two frameworks' terms equal; returns PyTorch's name of the device that both use.
 
-    Both run on as many threads as they choose, which is all cores, but no more.
+    Both run on as many threads as they choose, which is all cores, but no more. Memory is kept as
+    training here keeps it, by which PyTorch gains as well, or as commands that read leave it.
     """
     # Else JAX takes most of a GPU's memory, and PyTorch finds none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -45,7 +46,8 @@ def set_up() -> str:
     torch.compiler.reset()  # after some networks the compiler would give up, silently
     gc.collect()  # what the comparison before took of a GPU
     torch.cuda.empty_cache()
-    machine.keep_memory()  # as in training here; PyTorch gains by it as well
+    if keep_memory:
+        machine.keep_memory()
     device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
     if device is None or (device == "cuda" and not torch.cuda.is_available()):
         sys.exit(

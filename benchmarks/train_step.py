@@ -138,7 +138,7 @@ def make_part(make_batch: Callable[[jax.Array, Batch], Batch], fed: Batch) -> ti
 
 def _main(argv: Sequence[str]) -> None:
     options = {"rounds": flags.FLAGS.rounds, "compiled": flags.FLAGS.compiled}
-    sweep.run(argv, functools.partial(compare, **options))
+    sweep.run(argv, functools.partial(compare, **options), keep_memory=True)
 
 
 if __name__ == "__main__":
