@@ -10,17 +10,15 @@ import optax
 from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPAOutput
 
-Batch = dict[str, jax.Array]
 
-
-def _map_term(name: str, output: HPAOutput, batch: Batch) -> jax.Array | None:
+def _map_term(name: str, output: HPAOutput, batch: dict[str, jax.Array]) -> jax.Array | None:
     logits = getattr(output, name)
     return None if logits is None else map_loss(logits, batch[name], batch["has_maps"])
 
 
 # The terms of L by name, as functions of the network's output and the batch that give a scalar, or
 # None where the network has nothing to teach them to. A config file may add one.
-TERMS: dict[str, Callable[[HPAOutput, Batch], jax.Array | None]] = {
+TERMS: dict[str, Callable[[HPAOutput, dict[str, jax.Array]], jax.Array | None]] = {
     "character": lambda output, batch: character_loss(output.logits, batch["characters"]),
     "semantic": functools.partial(_map_term, "semantic"),
     "position": functools.partial(_map_term, "position"),
@@ -28,7 +26,7 @@ TERMS: dict[str, Callable[[HPAOutput, Batch], jax.Array | None]] = {
 
 
 def total_loss(
-    output: HPAOutput, batch: Batch, loss_weights: Mapping[str, float]
+    output: HPAOutput, batch: dict[str, jax.Array], loss_weights: Mapping[str, float]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns L and, by name, itself and its terms before they are weighted; all are scalars.
 

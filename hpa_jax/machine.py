@@ -15,8 +15,7 @@ CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "",
     "xla_disable_hlo_passes": "cse_barrier_expander",
 }
-# Of glibc's malloc (malloc.h): large blocks come from the heap too, and it is never trimmed.
-MALLOC_OPTIONS = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1)}
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 CPU_QUOTA = pathlib.Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds a period
 
 
@@ -56,5 +55,5 @@ def keep_memory() -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     if jax.default_backend() == "cpu" and platform.libc_ver()[0] == "glibc":
         malloc = ctypes.CDLL(None)
-        for parameter, value in MALLOC_OPTIONS.values():
-            malloc.mallopt(parameter, value)
+        malloc.mallopt(M_MMAP_MAX, 0)  # large blocks come from the heap too,
+        malloc.mallopt(M_TRIM_THRESHOLD, -1)  # which never shrinks

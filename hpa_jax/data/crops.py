@@ -43,15 +43,16 @@ def crop_plate(photograph: Image.Image, plate: Plate, rectify: bool, margin: flo
         there are no corners to rectify by.
     """
     width, height = photograph.size
-    box = plate.box or (0.0, 0.0, float(width), float(height))
-    inside = _clip(box, width, height)
+    whole = (0.0, 0.0, float(width), float(height))
+    box = plate.box or whole
+    inside = _clip(box, whole)
     if inside is not None and (box[2] - box[0] < MIN_WIDTH or box[3] - box[1] < MIN_HEIGHT):
         raise DataError(
             plate.name,
             f"its box {tuple(box)} is less than {MIN_WIDTH}×{MIN_HEIGHT} pixels: boxes are x1, y1, "
             "x2, y2 in pixels",
         )
-    if inside is None or _area(inside) < 0.5 * _area(box):
+    if not _is_mostly(box, inside):
         raise DataError(
             plate.name, f"its box {tuple(box)} lies outside its image of {width}×{height} pixels"
         )
@@ -69,9 +70,7 @@ def _check_characters(plate: Plate, box: Box) -> None:
     if not plate.characters:
         return
     around = hull([point for corners in plate.characters for point in corners])
-    x1, x2 = max(around[0], box[0]), min(around[2], box[2])
-    y1, y2 = max(around[1], box[1]), min(around[3], box[3])
-    if x1 >= x2 or y1 >= y2 or _area((x1, y1, x2, y2)) < 0.5 * _area(around):
+    if not _is_mostly(around, _clip(around, box)):
         raise DataError(
             plate.name,
             f"its character boxes, within {around}, lie outside its box {tuple(box)}: all are in "
@@ -82,7 +81,7 @@ def _check_characters(plate: Plate, box: Box) -> None:
 def _upright(image: Image.Image, box: Box, characters: np.ndarray, margin: float) -> Crop:
     x1, y1, x2, y2 = box
     dx, dy = margin * (x2 - x1), margin * (y2 - y1)
-    region = _clip((x1 - dx, y1 - dy, x2 + dx, y2 + dy), *image.size)
+    region = _clip((x1 - dx, y1 - dy, x2 + dx, y2 + dy), (0.0, 0.0, *image.size))
     left, top = math.floor(region[0]), math.floor(region[1])
     right, bottom = math.ceil(region[2]), math.ceil(region[3])
     scale = min(1.0, max(MAX_WIDTH / (x2 - x1), MAX_HEIGHT / (y2 - y1)))
@@ -139,11 +138,15 @@ def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return moved[..., :2] / moved[..., 2:]
 
 
-def _clip(box: Box, width: float, height: float) -> Box | None:
-    x1, y1, x2, y2 = box
-    x1, x2 = max(x1, 0.0), min(x2, float(width))
-    y1, y2 = max(y1, 0.0), min(y2, float(height))
+def _clip(box: Box, bounds: Box) -> Box | None:
+    x1, x2 = max(box[0], bounds[0]), min(box[2], bounds[2])
+    y1, y2 = max(box[1], bounds[1]), min(box[3], bounds[3])
     return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def _is_mostly(box: Box, inside: Box | None) -> bool:
+    """Whether what `_clip` left of a box is at least half of it."""
+    return inside is not None and _area(inside) >= 0.5 * _area(box)
 
 
 def _area(box: Box) -> float:
