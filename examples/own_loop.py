@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hpa_jax import Charset, HPANet, losses, machine, readers, weights
+from hpa_jax import Charset, HPANet, freezing, losses, machine, readers
 from hpa_jax.data import styles, synthetic
 
 FROZEN = ["backbone"]
@@ -30,11 +30,11 @@ def main(start: str = "tw_small", to: str = "own.npz") -> None:
         model.num_characters,
         image_size=tuple(metadata["image_size"]),
     )
-    tx = weights.freeze(optax.adamw(1e-4), FROZEN)
+    tx = freezing.freeze(optax.adamw(1e-4), FROZEN)
 
     def loss_fn(params: Any, variables: Any, batch: dict) -> tuple[jax.Array, Any]:
-        variables = variables | {"params": weights.stop_gradients(params, FROZEN)}
-        with weights.frozen_statistics(FROZEN):
+        variables = variables | {"params": freezing.stop_gradients(params, FROZEN)}
+        with freezing.frozen_statistics(FROZEN):
             output, updates = model.apply(
                 variables, batch["image"] / 255.0, train=True, mutable=["batch_stats"]
             )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from hpa_jax import GREECE, TAIWAN, HPANet, weights
+from hpa_jax import GREECE, TAIWAN, HPANet, freezing, weights
 
 IMAGES = np.random.default_rng(0).random((2, 50, 160, 3), np.float32)
 SIZE = {"width": 0.125, "num_characters": 6}
@@ -42,8 +42,8 @@ def main() -> None:
 
     # 3. Freeze by pattern: an optax mask, and batch norms that keep their statistics.
     patterns = ["backbone/context_path"]
-    mask = weights.frozen_mask(adapted["params"], patterns)
-    tx = weights.freeze(optax.sgd(0.1), patterns)
+    mask = freezing.frozen_mask(adapted["params"], patterns)
+    tx = freezing.freeze(optax.sgd(0.1), patterns)
     grads = jax.tree.map(jnp.ones_like, adapted["params"])
     updates, _ = tx.update(grads, tx.init(adapted["params"]))
     still = sum(not u.any() for u in jax.tree.leaves(updates))

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from hpa_jax import weights
+from hpa_jax import tree_paths
 from hpa_jax.models import layers, resnet
 from hpa_jax.models.hpa import HPANet
-from hpa_jax.weights import Variables
+from hpa_jax.tree_paths import Variables
 
 StateDict = Mapping[str, np.ndarray]
 
@@ -232,7 +232,7 @@ def _assemble(
     """Fills `abstract` from `state`, or raises with all `problems` and all mismatches."""
     given = {k: v for k, v in state.items() if not k.endswith(".num_batches_tracked")}
     broken = [f"{k}: is not finite" for k, v in given.items() if not np.isfinite(v).all()]
-    weights.raise_on_mismatch(
+    tree_paths.raise_on_mismatch(
         {name: np.shape(tensor) for name, tensor in given.items()},
         {name: shape for names, shape in tensors.values() for name in names},
         problems + broken,

@@ -17,7 +17,17 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from hpa_jax import checkpoint, fields, inputs, losses, machine, multihost, optimizer, weights
+from hpa_jax import (
+    checkpoint,
+    fields,
+    freezing,
+    inputs,
+    losses,
+    machine,
+    multihost,
+    optimizer,
+    weights,
+)
 from hpa_jax.charset import find_charset
 from hpa_jax.evaluate import count_right, make_eval_step, with_progress
 from hpa_jax.inputs import Batch
@@ -248,7 +258,7 @@ def make_optimizer(
         o.schedule, o.learning_rate, config.num_steps, o.warmup_steps
     )
     tx = optimizer.make_rmsprop(schedule, o.decay, o.eps, o.momentum, o.weight_decay)
-    return schedule, weights.freeze(tx, config.freeze) if config.freeze else tx
+    return schedule, freezing.freeze(tx, config.freeze) if config.freeze else tx
 
 
 def make_train_step(
@@ -264,7 +274,7 @@ def make_train_step(
 
     The batch is a function of `fold_in(key, state.step)` and of what the host fed for this step, so
     a resumed run sees the same plates. `loss_weights` are those of `losses.total_loss`. What
-    `freeze` covers (see `weights`) works as in reading and has no gradient; `ema` is the decay of
+    `freeze` covers (see `freezing`) works as in reading and has no gradient; `ema` is the decay of
     the moving average of a state that has one.
     """
 
@@ -274,9 +284,9 @@ def make_train_step(
         batch = make_batch(jax.random.fold_in(key, state.step), fed)
 
         def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-            with weights.frozen_statistics(freeze):
+            with freezing.frozen_statistics(freeze):
                 output, statistics = model.apply(
-                    state.variables | {"params": weights.stop_gradients(params, freeze)},
+                    state.variables | {"params": freezing.stop_gradients(params, freeze)},
                     batch["image"] / 255.0,
                     train=True,
                     mutable=["batch_stats"],

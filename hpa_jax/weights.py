@@ -1,29 +1,32 @@
-"""Surgery on variable trees, by pure functions; freezing parts of them; a look inside a network.
+"""Surgery on variable trees, by pure functions, and a look inside a network.
 
-A tree is what `HPANet.init` gives: {'params': …, 'batch_stats': …}. A path names a module, or an
-array without its collection, with slashes: 'backbone/context_path', 'semantic_bn/scale'. A pattern
-is a path with the wildcards `*`, `?` and `[…]`, and covers all that lies below it.
+Parts are named by paths and patterns: see `tree_paths`.
 """
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import traverse_util
 
 from hpa_jax.charset import Charset
-from hpa_jax.models import norm
 from hpa_jax.models.hpa import HPANet
-
-Variables = dict[str, Any]
-Flat = dict[str, Any]  # arrays by path, the collection first
-Shapes = Mapping[str, tuple[int, ...]]
+from hpa_jax.tree_paths import (
+    Flat,
+    Variables,
+    check_whole,
+    covers,
+    flatten,
+    listed,
+    modules,
+    raise_on_mismatch,
+    shapes,
+    unflatten,
+)
 
 # Which axes hold characters, and which positions; the background and void come last on them.
 CHARACTER_AXES = {
@@ -65,7 +68,7 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
       ValueError: a charset is not its network's; or the networks differ in more than this, and all
         mismatches are listed.
     """
-    source, target = _flatten(variables), _flatten(fresh)
+    source, target = flatten(variables), flatten(fresh)
     for name, charset, flat in (("old", old, source), ("new", new, target)):
         known = flat["params/semantic_bn/scale"].size - 1
         if len(charset) != known:
@@ -88,7 +91,7 @@ def _named_axes(path: str, flat: Flat) -> tuple[list[int], list[int]]:
         [
             axis % flat[path].ndim
             for pattern, axes in kind.items()
-            if _covers(pattern, path)
+            if covers(pattern, path)
             for axis in axes
         ]
         for kind in kinds
@@ -130,14 +133,14 @@ def swap_backbone(variables: Variables, fresh: Variables) -> Variables:
     Raises:
       ValueError: the networks differ in more than this; all mismatches are listed.
     """
-    source, target = _flatten(variables), _flatten(fresh)
+    source, target = flatten(variables), flatten(fresh)
     spatial = range(source["params/backbone/spatial_path3/conv/bias"].size)
     replaced = "backbone/context_path", "backbone/attention_*"
-    result = {p: x for p, x in source.items() if not any(_covers(r, p) for r in replaced)}
+    result = {p: x for p, x in source.items() if not any(covers(r, p) for r in replaced)}
     for path, array in target.items():
-        if any(_covers(pattern, path) for pattern in replaced):
+        if any(covers(pattern, path) for pattern in replaced):
             result[path] = array
-        elif _covers("*/fusion_conv/kernel", path) and path in source:
+        elif covers("*/fusion_conv/kernel", path) and path in source:
             result[path] = _transplant(source[path], array, {2: (spatial, spatial)})
     return _checked(result, target)
 
@@ -161,7 +164,7 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
         that is itself one of 0.125, since channels are rounded to eights; or the networks differ in
         more than the width, and all mismatches are listed.
     """
-    source, target = _flatten(variables), _flatten(fresh)
+    source, target = flatten(variables), flatten(fresh)
     # The fusion reads three parts side by side: only if all grow alike does each meet its own rows.
     parts = ("backbone/spatial_path3/conv/kernel", -1), ("semantic_network/fusion_conv/kernel", -2)
     growths = [
@@ -214,17 +217,17 @@ def graft(target: Variables, source: Variables, path: str) -> Variables:
     Raises:
       ValueError: `path` names no module, or its arrays do not fit; all mismatches are listed.
     """
-    flat, path = _flatten(target), path.strip("/")
-    scion = {name: array for name, array in _flatten(source).items() if _covers(path, name)}
-    stock = {name: array for name, array in flat.items() if _covers(path, name)}
+    flat, path = flatten(target), path.strip("/")
+    scion = {name: array for name, array in flatten(source).items() if covers(path, name)}
+    stock = {name: array for name, array in flat.items() if covers(path, name)}
     if not stock:
         known = path
-        while known and not any(_covers(known, name) for name in flat):
+        while known and not any(covers(known, name) for name in flat):
             known = known.rpartition("/")[0]
-        names = _modules(flat, known)
+        names = modules(flat, known)
         raise ValueError(f"path {path!r}: names nothing; {known or 'the network'} has {names}")
-    raise_on_mismatch(_shapes(scion), _shapes(stock))
-    return _unflatten(flat | scion)
+    raise_on_mismatch(shapes(scion), shapes(stock))
+    return unflatten(flat | scion)
 
 
 def average(trees: Iterable[Variables], weights: Sequence[float] | None = None) -> Variables:
@@ -241,7 +244,7 @@ def average(trees: Iterable[Variables], weights: Sequence[float] | None = None) 
     if not len(trees) or shares.shape != (len(trees),) or not 0 < shares.sum() < np.inf:
         raise ValueError(f"{len(trees)} trees and the weights {weights}: one for each is needed")
     for tree in trees[1:]:
-        raise_on_mismatch(_shapes(_flatten(tree)), _shapes(_flatten(trees[0])))
+        raise_on_mismatch(shapes(flatten(tree)), shapes(flatten(trees[0])))
     shares /= shares.sum()
     return jax.tree.map(lambda *xs: sum(w * x for w, x in zip(shares, xs, strict=True)), *trees)
 
@@ -279,82 +282,6 @@ def moving_average(
     return jax.tree.map(lambda a, x: a + (1 - decay) * (x - a), averaged, variables)
 
 
-def _listed(patterns: Iterable[str]) -> list[str]:
-    """Patterns that may be passed through often."""
-    if isinstance(patterns, str):
-        raise ValueError(f"patterns {patterns!r}: must be a list, [{patterns!r}]")
-    return list(patterns)
-
-
-def frozen_mask(params: Variables, patterns: Iterable[str]) -> Variables:
-    """A tree of bools: which parameters the patterns cover.
-
-        mask = weights.frozen_mask(variables["params"], ["backbone", "*/fusion_bn"])
-
-    Raises:
-      ValueError: a pattern covers nothing, or they are no list.
-    """
-    patterns = _listed(patterns)
-    flat = traverse_util.flatten_dict(params, sep="/")
-    for pattern in patterns:
-        if not any(_matches(pattern, name) for name in flat):
-            above = pattern.rpartition("/")[0]
-            known = above if _modules(flat, above) else ""
-            raise ValueError(
-                f"freeze {pattern!r}: covers nothing; {known or 'the network'} has "
-                f"{_modules(flat, known)}"
-            )
-    mask = {name: any(_matches(pattern, name) for pattern in patterns) for name in flat}
-    return traverse_util.unflatten_dict(mask, sep="/")
-
-
-def freeze(
-    optimizer: optax.GradientTransformation, patterns: Iterable[str]
-) -> optax.GradientTransformation:
-    """The optimiser, kept away from all parameters that the patterns cover; no state for them.
-
-    Batch statistics are no parameters: `frozen_statistics` holds theirs.
-    """
-
-    patterns = _listed(patterns)
-
-    def labels(params: Variables) -> Variables:
-        mask = frozen_mask(params, patterns)
-        return jax.tree.map(lambda frozen: "frozen" if frozen else "trained", mask)
-
-    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
-
-
-def stop_gradients(params: Variables, patterns: Iterable[str]) -> Variables:
-    """The same parameters; through those that the patterns cover, no gradient is computed."""
-    mask = frozen_mask(params, patterns)
-    return jax.tree.map(lambda x, frozen: jax.lax.stop_gradient(x) if frozen else x, params, mask)
-
-
-def frozen_statistics(patterns: Iterable[str]) -> AbstractContextManager:
-    """While active, batch norms that the patterns cover use and keep their running statistics.
-
-    Those of Flax are covered as ours are. A pattern that covers none, for it may name layers
-    without batch norms, changes nothing: `frozen_mask` refuses what is in no network.
-
-        with weights.frozen_statistics(["backbone"]):
-            model.apply(variables, images, train=True, mutable=["batch_stats"])
-    """
-    patterns = _listed(patterns)
-
-    def intercept(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
-        module = context.module
-        name = "/".join((*module.path, "mean"))
-        kinds = norm.BatchNorm | nn.BatchNorm
-        if isinstance(module, kinds) and any(_matches(p, name) for p in patterns):
-            if isinstance(module, nn.BatchNorm):  # which refuses to be told twice
-                object.__setattr__(module, "use_running_average", None)
-            kwargs = kwargs | {"use_running_average": True}
-        return call(*args, **kwargs)
-
-    return nn.intercept_methods(intercept)
-
-
 def intermediates(
     model: HPANet, variables: Variables, images: jax.Array, patterns: Iterable[str]
 ) -> dict[str, Any]:
@@ -372,8 +299,8 @@ def intermediates(
     Raises:
       ValueError: no module fits, the patterns are no list, or there is but a part of the tree.
     """
-    patterns = _listed(patterns)
-    _check_whole(variables)
+    patterns = listed(patterns)
+    check_whole(variables)
 
     def wanted(module: nn.Module, _: str) -> bool:
         return any(fnmatch.fnmatchcase("/".join(module.path), p) for p in patterns)
@@ -389,61 +316,9 @@ def intermediates(
     return {name.removesuffix("/__call__"): values[0] for name, values in flat.items()}
 
 
-def raise_on_mismatch(given: Shapes, expected: Shapes, problems: Sequence[str] = ()) -> None:
-    """Raises a ValueError that lists all arrays that are missing, unknown or misshapen.
-
-    `problems` already found are listed with them.
-    """
-    problems = list(problems)
-    problems += [f"{name}: missing" for name in expected if name not in given]
-    problems += [f"{name}: unknown" for name in given if name not in expected]
-    problems += [
-        f"{name}: has shape {given[name]}, must be {shape}"
-        for name, shape in expected.items()
-        if name in given and given[name] != shape
-    ]
-    if problems:
-        raise ValueError(f"{len(problems)} arrays do not fit:\n  " + "\n  ".join(problems))
-
-
 def _checked(result: Flat, target: Flat) -> Variables:
-    raise_on_mismatch(_shapes(result), _shapes(target))
-    return _unflatten(result)
-
-
-def _check_whole(variables: Variables) -> None:
-    if lacking := [name for name in ("params", "batch_stats") if name not in variables]:
-        raise ValueError(f"no whole tree of variables: {', '.join(lacking)} is missing")
-
-
-def _flatten(variables: Variables) -> Flat:
-    _check_whole(variables)
-    return traverse_util.flatten_dict(variables, sep="/")
-
-
-def _unflatten(flat: Flat) -> Variables:
-    return traverse_util.unflatten_dict(flat, sep="/")
-
-
-def _shapes(flat: Flat) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(array.shape) for name, array in flat.items()}
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}/*")
-
-
-def _covers(pattern: str, path: str) -> bool:
-    """Whether a pattern covers an array of a whole tree, whatever its collection."""
-    return _matches(pattern, path.partition("/")[2])
-
-
-def _modules(flat: Flat, below: str = "") -> str:
-    """The names of what lies directly below a path; all arrays may have a collection, or none."""
-    start = f"{below}/" if below else ""
-    paths = {name.removeprefix("params/").removeprefix("batch_stats/") for name in flat}
-    inside = {path.removeprefix(start) for path in paths if path.startswith(start)}
-    return ", ".join(sorted({path.split("/")[0] for path in inside}))
+    raise_on_mismatch(shapes(result), shapes(target))
+    return unflatten(result)
 
 
 def _num_characters(flat: Flat) -> int:

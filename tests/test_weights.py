@@ -2,15 +2,12 @@
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from hpa_jax import GREECE, TAIWAN, Charset, HPANet, weights
-from hpa_jax.models import bisenet
 from tests import networks
 
 NETWORK = {"width": 0.125, "num_characters": 6, "num_classes": 34}
@@ -201,62 +198,6 @@ def test_moving_average_forgets_the_start():
     np.testing.assert_allclose(late, 0.01, rtol=1e-4)
 
 
-def test_freeze_is_an_optax_mask_by_pattern():
-    params = random_variables(0)["params"]
-    patterns = ("backbone", "semantic_network/gate?", "*/fusion_bn")
-    mask = weights.frozen_mask(params, (pattern for pattern in patterns))
-    assert mask["backbone"]["context_path"]["conv1"]["kernel"]
-    assert (
-        mask["semantic_network"]["gate1"]["bias"] and mask["position_network"]["fusion_bn"]["bias"]
-    )
-    assert (
-        not mask["semantic_network"]["output"]["bias"] and not mask["classifier"]["dense"]["bias"]
-    )
-    tx = weights.freeze(optax.chain(optax.add_decayed_weights(0.1), optax.sgd(1.0)), patterns)
-    ones = jax.tree.map(jnp.ones_like, params)
-    updates, _ = tx.update(ones, tx.init(params), params)
-    jax.tree.map(
-        lambda u, frozen: np.testing.assert_equal(bool((u != 0).all()), not frozen), updates, mask
-    )
-    with pytest.raises(ValueError, match="freeze 'backbnoe': covers nothing.*backbone"):
-        weights.frozen_mask(params, ["backbnoe"])
-    with pytest.raises(ValueError, match="covers nothing; backbone has .*, context_path, "):
-        weights.frozen_mask(params, ["backbone/contextpath"])
-    with pytest.raises(ValueError, match="covers nothing; the network has backbone, "):
-        weights.frozen_mask(params, ["*/contextpath"])
-
-
-class TwoBlocks(nn.Module):
-    """A small stand-in for the network: what is frozen goes by a module's path alone."""
-
-    @nn.compact
-    def __call__(self, x, train):
-        first = bisenet.ConvBlock(4, name="first")(x, train)
-        return first, bisenet.ConvBlock(4, name="second")(first, train)
-
-
-def test_frozen_statistics_are_used_and_kept():
-    model = TwoBlocks()
-    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), IMAGES, False)
-    old = variables["batch_stats"]
-    read = model.apply(variables, IMAGES, False)
-    with weights.frozen_statistics(name for name in ["first"]):
-        (first, second), state = model.apply(variables, IMAGES, True, mutable=["batch_stats"])
-    np.testing.assert_array_equal(first, read[0])
-    assert_equal(state["batch_stats"]["first"], old["first"])
-    assert np.abs(second - read[1]).max() > 0.01
-    assert (state["batch_stats"]["second"]["bn"]["mean"] != old["second"]["bn"]["mean"]).all()
-
-
-def test_statistics_of_flax_batch_norms_are_frozen_too():
-    norm = nn.BatchNorm(use_running_average=False)
-    images = np.random.default_rng(0).normal(3, 2, (8, 4)).astype(np.float32)
-    variables = norm.init(jax.random.key(0), images)
-    with weights.frozen_statistics(["mean"]):  # the module itself is the root
-        _, updates = norm.apply(variables, images, mutable=["batch_stats"])
-    assert_equal(updates["batch_stats"], variables["batch_stats"])
-
-
 def test_half_a_tree_is_refused():
     variables = random_variables()
     model = HPANet(**NETWORK)
@@ -311,18 +252,6 @@ def test_average_refuses_weights_that_give_no_mean(shares):
     assert_equal(weights.average(trees, np.array([1.0, 0.0])), trees[0])
 
 
-def test_patterns_are_lists():
-    variables = random_variables(0)
-    model = HPANet(**NETWORK)
-    for call in (
-        lambda: weights.frozen_mask(variables["params"], "backbone"),
-        lambda: weights.frozen_statistics("backbone"),
-        lambda: weights.intermediates(model, variables, IMAGES, "backbone"),
-    ):
-        with pytest.raises(ValueError, match=r"must be a list, \['backbone'\]"):
-            call()
-
-
 def test_graft_says_where_a_path_goes_wrong():
     variables = random_variables(0)
     with pytest.raises(ValueError, match="backbone/context': names nothing; backbone has att"):
@@ -330,3 +259,9 @@ def test_graft_says_where_a_path_goes_wrong():
     with pytest.raises(ValueError, match="nope': names nothing; the network has backbone, "):
         weights.graft(variables, variables, "nope")
     assert_equal(weights.graft(variables, variables, "backbone/context_path/"), variables)
+
+
+def test_patterns_are_a_list():
+    model, variables = HPANet(**NETWORK), random_variables(0)
+    with pytest.raises(ValueError, match=r"must be a list, \['backbone'\]"):
+        weights.intermediates(model, variables, IMAGES, "backbone")

@@ -106,5 +106,5 @@ class BatchNorm(nn.Module):
 
 def batch_norm(train: bool, dtype: DTypeLike, name: str) -> Callable[[jax.Array], jax.Array]:
     """`BatchNorm` of this batch's statistics in training, of the running ones in reading."""
-    # Said in the call, where `weights.frozen_statistics` can overrule it.
+    # Said in the call, where `freezing.frozen_statistics` can overrule it.
     return functools.partial(BatchNorm(dtype, name=name), use_running_average=not train)

@@ -1,0 +1,88 @@
+"""Trees of variables by path: the language in which surgery and freezing name their parts.
+
+A tree is what `HPANet.init` gives: {'params': …, 'batch_stats': …}. A path names a module, or an
+array without its collection, with slashes: 'backbone/context_path', 'semantic_bn/scale'. A pattern
+is a path with the wildcards `*`, `?` and `[…]`, and covers all that lies below it.
+"""
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from flax import traverse_util
+
+Variables = dict[str, Any]
+Flat = dict[str, Any]  # arrays by path, the collection first
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def flatten(variables: Variables) -> Flat:
+    """A whole tree by path.
+
+    Raises:
+      ValueError: it is but a part of one.
+    """
+    check_whole(variables)
+    return traverse_util.flatten_dict(variables, sep="/")
+
+
+def unflatten(flat: Flat) -> Variables:
+    """The tree again."""
+    return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def check_whole(variables: Variables) -> None:
+    """Raises a ValueError if parameters or batch statistics are missing."""
+    if lacking := [name for name in ("params", "batch_stats") if name not in variables]:
+        raise ValueError(f"no whole tree of variables: {', '.join(lacking)} is missing")
+
+
+def shapes(flat: Flat) -> dict[str, tuple[int, ...]]:
+    """The arrays' shapes, as `raise_on_mismatch` compares them."""
+    return {name: tuple(array.shape) for name, array in flat.items()}
+
+
+def raise_on_mismatch(given: Shapes, expected: Shapes, problems: Sequence[str] = ()) -> None:
+    """Raises a ValueError that lists all arrays that are missing, unknown or misshapen.
+
+    `problems` already found are listed with them.
+    """
+    problems = list(problems)
+    problems += [f"{name}: missing" for name in expected if name not in given]
+    problems += [f"{name}: unknown" for name in given if name not in expected]
+    problems += [
+        f"{name}: has shape {given[name]}, must be {shape}"
+        for name, shape in expected.items()
+        if name in given and given[name] != shape
+    ]
+    if problems:
+        raise ValueError(f"{len(problems)} arrays do not fit:\n  " + "\n  ".join(problems))
+
+
+def listed(patterns: Iterable[str]) -> list[str]:
+    """Patterns that may be passed through often.
+
+    Raises:
+      ValueError: they are one string.
+    """
+    if isinstance(patterns, str):
+        raise ValueError(f"patterns {patterns!r}: must be a list, [{patterns!r}]")
+    return list(patterns)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern covers an array, both with their collection or both without."""
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}/*")
+
+
+def covers(pattern: str, path: str) -> bool:
+    """Whether a pattern covers an array of a whole tree, whatever its collection."""
+    return matches(pattern, path.partition("/")[2])
+
+
+def modules(flat: Flat, below: str = "") -> str:
+    """The names of what lies directly below a path; all arrays may have a collection, or none."""
+    start = f"{below}/" if below else ""
+    paths = {name.removeprefix("params/").removeprefix("batch_stats/") for name in flat}
+    inside = {path.removeprefix(start) for path in paths if path.startswith(start)}
+    return ", ".join(sorted({path.split("/")[0] for path in inside}))
