@@ -25,6 +25,7 @@ class Timing(NamedTuple):
     """Seconds of one candidate's passes."""
 
     median_s: float
+    mean_s: float
     fastest_s: float
     spread: float  # interquartile range as a share of the median
     passes: int
@@ -94,7 +95,8 @@ def measure(runs: Mapping[str, Run], rounds: int, passes: int) -> dict[str, Timi
 
 def _summary(seconds: Sequence[float]) -> Timing:
     low, median, high = np.percentile(seconds, (25, 50, 75)).tolist()
-    return Timing(median, min(seconds), (high - low) / median, len(seconds))
+    mean, spread = float(np.mean(seconds)), (high - low) / median
+    return Timing(median, mean, min(seconds), spread, len(seconds))
 
 
 def count_flops(jitted: Callable, *args: Any) -> float:
