@@ -1,8 +1,9 @@
 """CLPD: tests a network trained on CCPD base on all 1,200 plates from 31 provinces (table 3).
 
 Expected (paper, table 3, plates found by a detector): 78.50 % of whole plates with ResNet-18, 82.50
-with ResNet-101; data.detections as in configs/ccpd.py. Plates of eight characters, and those of
-fewer that a network without void class cannot write, count as wrong.
+with ResNet-101; data.detections as in configs/ccpd.py. Plates of eight characters, those of fewer
+that a network without void class cannot write, and those with characters that CCPD base never shows
+and the charset lacks (警 of the police) count as wrong.
 
 1. Train on CCPD base: configs/ccpd.py.
 2. Prepare, once; the folder holds CLPD.csv and CLPD_1200:
