@@ -1,7 +1,8 @@
 """Augmentation on the device: the paper's list, on a batch of pictures and their maps.
 
 Noising, blurring, colour jittering, rotation, projection and cropping (paper, "Implementation
-Details"), with the effects that the renderer uses. One homography moves a picture and its maps.
+Details"), with the effects that the renderer uses. Their strengths are unpublished and ours, as are
+uneven light, compression and sharpening among them. One homography moves a picture and its maps.
 """
 
 import jax

@@ -1,6 +1,7 @@
 """Plates where a detector found them, in place of their labelled boxes (paper, "Experiments").
 
-The detector is the user's. What it found is a CSV with the header file,x1,y1,x2,y2, one line a box:
+The detector is the user's; the paper's is a YOLOv4, trained on CCPD's training set, whose boxes are
+unpublished. What it found is a CSV with the header file,x1,y1,x2,y2, one line a box:
 the photograph's path in the data set's folder, and the box in the photograph's pixels. Further
 columns, such as a score, are ignored; a photograph may have several lines, or none.
 """
