@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from configs import common
-from hpa_jax import datasets, inputs, picture, readers, train
+from hpa_jax import charset, datasets, fields, inputs, picture, readers, train
 from hpa_jax.data import images, media_lab, records
+from hpa_jax.data.layouts import compile_layouts
 from hpa_jax.data.plate import DataError
+from hpa_jax.data.styles import STYLES
 from tests.data import trees
 
 
@@ -51,6 +53,48 @@ def test_the_papers_hyperparameters():
     assert config.loss.semantic == config.loss.position == 0
 
 
+@pytest.mark.parametrize("name", ["aolp", "ccpd", "clpd", "files", "media_lab", "synthetic"])
+def test_a_backbone_is_the_one_that_is_asked_for(name):
+    arg = "resnet101" if name == "synthetic" else "backbone=resnet101"
+    assert get_config(name, arg).model.backbone == "resnet101"
+
+
+def test_data_sets_lie_apart_and_start_from_what_they_are_told():
+    names = ["aolp", "ccpd", "clpd", "files", "media_lab"]
+    data = [get_config(name).data for name in names]
+    assert len({folder for c in data for folder in (c.root, c.prepared)}) == 2 * len(names)
+    for name in ("aolp", "ccpd", "files", "media_lab"):
+        told, fresh = get_config(name, "init=runs/x"), get_config(name, "init=")
+        assert (told.init.checkpoint, fresh.init.checkpoint) == ("runs/x", "")
+        assert told.optimizer.warmup_steps == 0 < fresh.optimizer.warmup_steps
+    assert not get_config("ccpd").init.checkpoint
+
+
+@pytest.mark.parametrize(
+    ("name", "arg"),
+    [
+        *(("synthetic", backbone) for backbone in ("", "resnet101")),
+        *(("finetune", country) for country in ("greece", "china", "taiwan")),
+        *((reader, size) for reader in ("reader_cn", "reader_tw") for size in ("small", "wide")),
+    ],
+)
+def test_a_config_can_write_the_plates_that_it_renders(name, arg):
+    config = get_config(name, arg)
+    fields.check(config)
+    styles, weights = [STYLES[name] for name in config.data.styles], config.data.weights or None
+    known = charset.find_charset(config.charset)
+    compile_layouts(styles, known, config.num_characters, ["font"], weights)
+
+
+@pytest.mark.parametrize("name", ["reader_cn", "reader_tw"])
+def test_a_wide_reader_goes_on_from_the_small_one(name):
+    small, wide = get_config(name, "small"), get_config(name, "wide")
+    assert wide.init.checkpoint == f"runs/{name}" != small.init.checkpoint
+    assert wide.model.width == 2 * small.model.width
+    for field in ("charset", "num_characters", "image_size"):
+        assert wide[field] == small[field]
+
+
 @pytest.mark.parametrize(
     ("name", "arg", "says"),
     [
@@ -59,6 +103,8 @@ def test_the_papers_hyperparameters():
         ("aolp", "le=600", "582 plates in the paper"),
         ("aolp", "le=all", "should be an int"),
         ("media_lab", "fold=4", "should be one of 0, 1, 2, 3"),
+        ("reader_cn", "large", "size 'large': must be small or wide"),
+        ("reader_tw", "large", "size 'large': must be small or wide"),
     ],
 )
 def test_wrong_arguments_are_explained(name, arg, says):
@@ -176,13 +222,29 @@ def test_rendered_plates_can_be_looked_at(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("workers", -1), ("margin", -0.3), ("jitter", 3.0), ("loose", -1.0), ("cut", 1.5)],
+    [
+        ("workers", -1),
+        ("margin", -0.3),
+        ("jitter", 3.0),
+        ("loose", -1.0),
+        ("cut", 1.5),
+        ("augment", -1.0),
+        ("realism", -1.0),
+    ],
 )
 def test_wrong_numbers_are_explained(field, value):
     config = get_config("files")
     config.data[field] = value
     with pytest.raises(ValueError, match=f"data.{field} {value}: "):
         datasets.prepare_run(config)
+
+
+def test_numbers_at_the_ends_of_their_ranges_are_allowed():
+    config = get_config("files")
+    config.data.jitter = config.data.cut = 1.0
+    config.optimizer.decay = config.ema = config.data.augment = 0.0
+    config.model.dtype, config.image_size = "bfloat16", (16, 16)
+    fields.check(config)
 
 
 def test_damaged_sets_are_named(tmp_path):
@@ -322,6 +384,16 @@ def test_second_plates_of_aolp_may_be_of_any_length(tmp_path):
     config.data.train = "le582[90%:20%]"
     with pytest.raises(DataError, match="has no split 'le582.90%:20%.'"):
         datasets.train_batches(config, 1, 0)
+
+
+def test_green_plates_of_ccpd_have_one_character_more(tmp_path):
+    parts = trees.ccpd_name(1).split("-")
+    parts[-3] += "_1"
+    trees.write(tmp_path / "data/ccpd_green/test" / "-".join(parts), trees.jpeg())
+    config = get_config("ccpd")
+    config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
+    datasets.prepare_run(config)
+    assert records.read_report(tmp_path / "set").lengths == {"green_test": {8: 1}}
 
 
 def test_the_seed_decides_the_folds(tmp_path):
