@@ -67,10 +67,13 @@ def test_the_printed_threshold_is_the_one_that_was_tried():
     lines = assess.summary(assessed, "AB")
     assert "at no confidence are 99.5% right" in lines
     assert "from 0.9 on: 102/102, 100 of them right" in lines
+    assert "expected calibration error 2.0%" in lines
     assert lines[-1] == "a few that are read surely count as wrong: are they labelled right?"
     lines = assess.summary(assessed[:100], "AB")
     assert "from confidence 0.9999 on: 100/100 accepted, 100/100 of them right" in lines
     assert not any("labelled" in line for line in lines)
+    half = assessed[0]._replace(reading=recognize.Reading("A", 0.5, ()))
+    assert "from 0.5 on: 1/1, 1 of them right" in assess.summary([half], "AB")
 
 
 def test_the_table_of_failures_prints_no_more_than_the_confidence(tmp_path, monkeypatch):
@@ -84,24 +87,21 @@ def test_the_table_of_failures_prints_no_more_than_the_confidence(tmp_path, monk
     assert assess.counts([*read_surely(right=2, wrong=0), wrong]) == {"all": (2, 3)}
 
 
-def test_readers_read_together_and_what_cannot_be_read_is_left_out():
-    size = (25, 80)
-    model = HPANet(width=0.125, num_characters=4, void=True)
-    metadata = checkpoint.make_metadata(model, TAIWAN, size, ())
-    several = [
-        recognize.make_recognizer(random_variables(model, size, seed), metadata, "xla")
-        for seed in (0, 1)
-    ]
-    sources = [trees.jpeg(seed) for seed in range(3)]
-    plates = [Plate(source, f"{i}", "dev", "A") for i, source in enumerate(sources)]
+def test_what_cannot_be_read_is_left_out(monkeypatch):
+    several, asked = [object(), object()], []
+
+    def read_with_all(recognizers, images):
+        asked.append(recognizers)
+        return [recognize.Reading(str(image.width), 0.5, ()) for image in images]
+
+    monkeypatch.setattr(recognize, "read_with_all", read_with_all)
+    plates = [Plate(trees.jpeg(width=w), f"{w}", "dev", "A") for w in (80, 96, 112)]
     outside = dataclasses.replace(plates[0], name="outside", box=(900, 900, 950, 950))
     bad = []
     assessed = assess.assess(several, [plates[0], outside, *plates[1:]], bad.append)
-    assert [each.plate for each in assessed] == plates
+    assert [(each.plate, each.reading.text) for each in assessed] == [(p, p.name) for p in plates]
     assert len(bad) == 1 and "outside" in str(bad[0])
-    readings = [reader.read(sources) for reader in several]
-    surest = [max(pair, key=lambda r: r.confidence) for pair in zip(*readings, strict=True)]
-    assert [each.reading.text for each in assessed] == [reading.text for reading in surest]
+    assert asked == [several]
     with pytest.raises(DataError, match="outside"):
         assess.assess(several, [outside])
 
@@ -113,6 +113,8 @@ def test_a_margin_shows_a_share_of_the_plates_size_around_it():
     plate = Plate(file.getvalue(), "p", "dev", "AB12", box=(10.0, 20.0, 60.0, 40.0))
     np.testing.assert_array_equal(assess.crop(plate), pixels[20:40, 10:60])
     np.testing.assert_array_equal(assess.crop(plate, 0.1), pixels[18:42, 5:65])
+    between = dataclasses.replace(plate, box=(10.9, 20.9, 59.1, 39.1))
+    np.testing.assert_array_equal(assess.crop(between), pixels[20:40, 10:60])  # of pixels, all
     everything = dataclasses.replace(plate, box=(0.0, 0.0, 70.0, 50.0))
     np.testing.assert_array_equal(assess.crop(everything, 1.0), pixels)  # there is no more of it
     whole = dataclasses.replace(plate, box=None)
@@ -155,6 +157,10 @@ def test_failures_and_temperature_are_of_the_crops_that_were_read(monkeypatch):
     monkeypatch.setattr(assess.calibration, "fit_temperature", lambda *_: 1.0)
     assess.fit_temperature(reader, assessed)
     assert sizes == [(48, 24)] * 5
+    monkeypatch.setattr(assess, "PAGE", 1)
+    sizes.clear()
+    assess.failures_sheet([reader], assessed)
+    assert truths[2:] == ["C1"]
 
 
 def test_wrong_labels_are_suspected_only_where_most_plates_are_read():

@@ -134,6 +134,16 @@ def test_what_a_format_has_not_is_refused(run, tmp_path, style, options, says):
         export.export(run, style, tmp_path / "reader", **options)
 
 
+def test_there_are_no_maps_without_attention(tmp_path):
+    options = {"attention": False, "classifier": "separate"}
+    model = hpa_jax.HPANet(width=0.125, num_characters=3, void=True, **options)
+    metadata = checkpoint.make_metadata(model, hpa_jax.TAIWAN, (25, 80), ())
+    file = tmp_path / "plain.npz"
+    file.write_bytes(readers.to_bytes(random_variables(model, (25, 80)), metadata))
+    with pytest.raises(ValueError, match="plain.npz has no attention, so there are no maps"):
+        export.export(file, "stablehlo", tmp_path / "reader", maps=True)
+
+
 def test_another_formats_suffix_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match="reader.onnx: must end in .stablehlo, or say --format"):
         export.export(run, "stablehlo", tmp_path / "reader.onnx")

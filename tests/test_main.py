@@ -5,10 +5,12 @@ import types
 
 import jax
 import pytest
+from absl import app
 from PIL import Image
 
 import hpa_jax
 from hpa_jax import assess, command, convert, export, interrupt, main, recognize
+from hpa_jax.data.plate import Plate
 from tests.data import trees
 
 
@@ -91,25 +93,78 @@ def test_assess_reads_the_split_with_the_margin_and_tells_of_what_it_left_out(
             sizes.append(image.size)
             yield recognize.Reading("AB12", 0.9, ())
 
-    reader = types.SimpleNamespace(charset=hpa_jax.TAIWAN)
+    several = [types.SimpleNamespace(charset=hpa_jax.Charset(c)) for c in ("XY", "AB123")]
     monkeypatch.setattr(recognize, "read_with_all", read_with_all)
-    monkeypatch.setattr(recognize, "load_recognizers", lambda names: [reader])
+    monkeypatch.setattr(recognize, "load_recognizers", lambda names: several)
     options = {"CHECKPOINT": None, "RENDERED": 0, "FONTS": [], "FIT": False, "TO": None}
     set_flags(monkeypatch, assess, SPLIT="DEV", MARGIN=0.1, **options)
     assert assess._main(["assess", str(tmp_path)]) == 1
     said = capsys.readouterr()
     assert sizes == [(48, 24)]
     assert "2 of 3 plates are of the split" in said.out and "1 left out" in said.err
+    assert "cannot write" not in said.out  # for one of them can
     set_flags(monkeypatch, assess, SPLIT="test")
     assert assess._main(["assess", str(tmp_path)]) == 2
     assert "has no split 'test', but dev, train" in capsys.readouterr().err
+    set_flags(monkeypatch, assess, SPLIT=None)
+    for bad, says in ((rows[2], "none of its plates can be read"), ("2.png,,,", "has no plates")):
+        trees.write(tmp_path / "labels.csv", f"{header}\n{bad}")
+        assert assess._main(["assess", str(tmp_path)]) == 2
+        assert says in capsys.readouterr().err
 
 
-def test_export_takes_the_format_from_the_suffix(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "values", "says"),
+    [
+        ([], {}, "name one folder of labelled photographs"),
+        (["folder"], {"RENDERED": 2}, "name one folder of labelled photographs"),
+        ([], {"RENDERED": 2, "MARGIN": 0.1}, "--split and --margin are for photographs"),
+        ([], {"RENDERED": 2, "SPLIT": "dev"}, "--split and --margin are for photographs"),
+        (["folder"], {"FONTS": ["pillow"]}, "--fonts is for --rendered"),
+        (["folder"], {"FIT": True, "CHECKPOINT": None}, "are for one --checkpoint"),
+        (["folder"], {"FIT": True, "CHECKPOINT": ["tw", "cn"]}, "are for one --checkpoint"),
+        ([], {"RENDERED": 2, "CHECKPOINT": None}, "are for one --checkpoint"),
+    ],
+)
+def test_assess_refuses_what_does_not_go_together(arguments, values, says, monkeypatch):
+    options = {"CHECKPOINT": ["tw"], "RENDERED": 0, "FONTS": [], "FIT": False, "TO": None}
+    set_flags(monkeypatch, assess, **options | {"SPLIT": None, "MARGIN": 0.0} | values)
+    with pytest.raises(app.UsageError, match=says):
+        assess._main(["assess", *arguments])
+
+
+def test_assess_renders_draws_and_fits_as_it_is_told(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def render_plates(*arguments):
+        asked.append(arguments)
+        return [Plate(trees.jpeg(), f"rendered/{i}", "dev", "AB12") for i in range(arguments[3])]
+
+    def read_with_all(recognizers, images):
+        return [recognize.Reading("AB12", 0.9, ()) for _ in images]
+
+    metadata = {"charset": "AB12", "network": {"num_characters": 4}, "styles": ["taiwan_old"]}
+    reader = types.SimpleNamespace(charset=hpa_jax.Charset("AB12"))
+    monkeypatch.setattr(assess.readers, "load", lambda name: (None, metadata))
+    monkeypatch.setattr(assess, "render_plates", render_plates)
+    monkeypatch.setattr(assess, "fit_temperature", lambda *_: 1.5)
+    monkeypatch.setattr(recognize, "read_with_all", read_with_all)
+    monkeypatch.setattr(recognize, "load_recognizers", lambda names: [reader])
+    to, options = tmp_path / "new", {"SPLIT": None, "MARGIN": 0.0, "RENDERED": 3}
+    options |= {"CHECKPOINT": ["tw"], "FONTS": ["gothic"], "FIT": True, "TO": str(to)}
+    set_flags(monkeypatch, assess, **options)
+    assert assess._main(["assess"]) == 0
+    assert asked == [(["taiwan_old"], reader.charset, 4, 3, ["gothic"])]
+    said = capsys.readouterr().out
+    assert "rendered         3/3" in said and "best temperature 1.50" in said
+    assert str(to / "reliability.png") in said and (to / "reliability.png").exists()
+
+
+def test_export_takes_the_format_from_the_suffix(monkeypatch, tmp_path, capsys):
     to, asked = tmp_path / "reader.onnx", []
 
     def kept(path, style, to, maps, plates, *options):
-        asked.append((style, maps, *options))
+        asked.append((style, maps, len(plates), *options))
         pathlib.Path(to).write_bytes(b"x")
         return 1
 
@@ -117,18 +172,34 @@ def test_export_takes_the_format_from_the_suffix(monkeypatch, tmp_path):
     set_flags(monkeypatch, export, CHECKPOINT="run", TO=str(to), **options)
     monkeypatch.setattr(export, "export", kept)
     assert export._main(["export"]) == 0
+    for name in ("0.png", "1.png"):
+        Image.new("RGB", (60, 40)).save(tmp_path / name)
     set_flags(monkeypatch, export, CHECKPOINT=str(tmp_path), TO=None)
+    assert export._main(["export", str(tmp_path)]) == 0  # a folder of plates for the check
+    set_flags(monkeypatch, export, TO=str(tmp_path / "reader.bin"))
     assert export._main(["export"]) == 0
+    set_flags(monkeypatch, export, TO=None)
     set_flags(monkeypatch, export, FORMAT="npz")
     assert export._main(["export"]) == 0
-    assert asked == [(style, True, 1.5, "") for style in ("onnx", "stablehlo", "npz")]
-    assert {file.suffix for file in tmp_path.glob("reader.*")} == {".onnx", ".stablehlo", ".npz"}
+    formats = [("onnx", 0), ("stablehlo", 2), ("stablehlo", 0), ("npz", 0)]
+    assert asked == [(style, True, plates, 1.5, "") for style, plates in formats]
+    suffixes = {file.suffix for file in tmp_path.glob("reader.*")}
+    assert suffixes == {".onnx", ".stablehlo", ".bin", ".npz"}
 
     def refused(*_):
         raise ValueError("differs")
 
     monkeypatch.setattr(export, "export", refused)
     assert export._main(["export"]) == 2
+
+    def lacking(*_):
+        raise ModuleNotFoundError("No module named 'onnx'")
+
+    monkeypatch.setattr(export, "export", lacking)
+    for style, hinted in (("onnx", True), ("npz", False)):
+        set_flags(monkeypatch, export, FORMAT=style)
+        assert export._main(["export"]) == 2
+        assert ("pip install 'hpa_jax[onnx]'" in capsys.readouterr().err) == hinted
 
 
 def test_convert_does_as_it_is_told(monkeypatch, capsys):
