@@ -17,7 +17,7 @@ SIZE = (25, 80)
 
 @pytest.fixture(scope="module")
 def reader():
-    model = hpa_jax.HPANet(width=0.125, num_characters=3, void=True)
+    model = hpa_jax.HPANet(width=0.125, num_characters=3, void=True, grey=True)
     metadata = checkpoint.make_metadata(model, hpa_jax.TAIWAN, SIZE, ("taiwan_old",))
     return recognize.make_recognizer(random_variables(model, SIZE), metadata, "xla")
 
@@ -33,12 +33,14 @@ def shipped(reader, tmp_path, monkeypatch):
 
 def test_a_small_file_reads_as_the_network(reader, shipped):
     images = list(smooth_images(8, SIZE))
-    for path in ("xx", shipped):
-        readings = hpa_jax.load_recognizer(path).read(images)
-        for small, full in zip(readings, reader.read(images), strict=True):
-            assert small.text == full.text
-            assert small.confidence == pytest.approx(full.confidence, abs=0.02)
-    _, metadata = readers.load("xx")
+    ids = export.run_npz(shipped.read_bytes())(np.stack(images))["ids"]  # as a check runs it
+    readings = hpa_jax.load_recognizer("xx").read(images)
+    for small, full, row in zip(readings, reader.read(images), np.asarray(ids), strict=True):
+        assert small.text == full.text == reader.charset.decode(row)
+        assert small.confidence == pytest.approx(full.confidence, abs=0.02)
+    variables, metadata = readers.load("xx")
+    assert readers.load(shipped)[1] == metadata
+    assert {x.dtype for x in _leaves(variables)} == {np.dtype("float32")}
     assert metadata["styles"] == ["taiwan_old"]
     assert metadata["about"] == "Plates of nowhere."
 
@@ -84,6 +86,12 @@ def test_damaged_and_foreign_files_are_named(shipped, tmp_path):
     np.savez(tmp_path / "bare.npz", metadata=np.array('{"format": 1}'))
     with pytest.raises(ValueError, match="bare.npz: no reader: its metadata lack charset, "):
         readers.load(tmp_path / "bare.npz")
+    np.savez(tmp_path / "number.npz", metadata=np.array("3"))
+    with pytest.raises(ValueError, match="number.npz: no reader: its metadata lack charset, "):
+        readers.load(tmp_path / "number.npz")
+    (tmp_path / "weights.pth").touch()
+    with pytest.raises(ValueError, match="weights.pth: is no reader: give a .npz"):
+        readers.load(tmp_path / "weights.pth")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         readers.load(tmp_path / "nowhere.npz")
     with pytest.raises(FileNotFoundError, match=r"xy: no such run or file, .* reader \(.*'xx'\)"):
