@@ -41,5 +41,9 @@ def test_a_temperature_makes_confidence_the_share_of_right_plates():
     certain = np.tile([1 / (1 + np.exp(-20)), 1 / (1 + np.exp(20))], (2, 2, 1))
     with pytest.raises(ValueError, match="no temperature from 0.25 to 4.0 calibrates it"):
         calibration.fit_temperature(certain, np.array([True, False]))
-    with pytest.raises(ValueError, match="2 of 2 plates were read right"):
-        calibration.fit_temperature(probabilities, np.array([True, True]))
+    unsure = np.tile([0.51, 0.49], (100, 2, 1))  # and nearly always right
+    with pytest.raises(ValueError, match="no temperature from 0.25 to 4.0 calibrates it"):
+        calibration.fit_temperature(unsure, np.arange(100) > 0)
+    for alike, says in ((True, "2 of 2"), (False, "0 of 2")):
+        with pytest.raises(ValueError, match=f"{says} plates were read right"):
+            calibration.fit_temperature(probabilities, np.array([alike, alike]))

@@ -22,6 +22,14 @@ def test_a_container_s_quota_limits_the_cores(quota, cores, monkeypatch, tmp_pat
     assert machine.cores() == cores
 
 
+def test_all_cores_are_used_where_none_are_allotted(monkeypatch, tmp_path):
+    """As on macOS."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(machine, "CPU_QUOTA", tmp_path / "none")
+    assert machine.cores() == 6
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc alone")
 def test_memory_is_kept_from_step_to_step():
     program = """

@@ -36,12 +36,16 @@ def test_maps_lie_where_the_network_looked():
         assert brightest == (row * 25, column * 40)
         faint = picture.overlay(np.zeros((51, 161, 3), np.uint8), looked / 100)[..., 0]
         assert np.abs(faint.astype(int) - glow).max() <= 1
+    white, black = (np.full((51, 161, 3), shade, np.uint8) for shade in (255, 0))
+    assert (picture.overlay(white, looked) > picture.overlay(black, looked)).all()  # shines through
     classes = np.full((3, 5), 9)
     classes[1, 2] = 4
     shown = picture.painted(np.zeros((51, 161, 3), np.uint8), classes, 9).any(axis=-1)
     rows, columns = np.nonzero(shown)
     assert abs(rows.mean() - 25) < 0.6 and abs(columns.mean() - 80) < 0.6
     assert (np.ptp(rows), np.ptp(columns)) == (24, 40)
+    plain = [picture.painted(white, np.full((3, 5), i), 9)[0, 0] for i in range(9)]
+    assert len(np.unique(plain, axis=0)) == 9  # a colour for each class
 
 
 def test_letters_beyond_ascii_are_drawn():
@@ -56,10 +60,13 @@ def test_letters_beyond_ascii_are_drawn():
 
 
 def test_captions_say_what_was_read_and_what_it_is(monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        ImageDraw.ImageDraw, "text", lambda self, xy, text, fill, font: said.append((text, fill))
-    )
+    said, tiles_of = [], []
+
+    def text(self, xy, text, fill, font):
+        said.append((text, fill))
+        tiles_of.append(xy[0] // 164)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
     image, maps = np.zeros((50, 160, 3), np.uint8), np.ones((2, 7, 20), np.float32)
     reading = Reading("AB", 0.5, (("A", 0.9), ("B", 0.6)), maps)
     for truth in ("AC", "AB", None):
@@ -68,6 +75,7 @@ def test_captions_say_what_was_read_and_what_it_is(monkeypatch):
     wrong, right = ("AB  0.50\nlabel AC", picture.WRONG), ("AB  0.50", picture.RIGHT)
     unknown = ("AB  0.50", picture.INK)
     assert said == [wrong, *tiles, right, *tiles, unknown, *tiles]
+    assert tiles_of == [0, 1, 2] * 3  # each beneath its own
     said.clear()
     ids = np.stack([TAIWAN.encode(text, 4) for text in ("AB12", "CD34")])
     batch = {"image": np.stack([image] * 2), "characters": ids, "has_maps": np.zeros(2, bool)}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import struct
+import sys
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from hpa_jax import progress
 
 
 def make_log(workdir, log_every=20, first_step=0):
-    rates = np.full(100, 0.1)
+    rates = np.arange(1, 101) / 100
     return progress.TrainLog(workdir, rates, first_step, batch_size=16, log_every=log_every)
 
 
@@ -37,7 +38,8 @@ def test_metrics_are_means_over_the_steps(tmp_path):
     log.flush()
     log.close()
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(line)["loss"] == 1.5
+    line = json.loads(line)
+    assert (line["loss"], line["learning_rate"]) == (1.5, 0.02)  # the rate is the last step's
 
 
 def test_lines_stand_at_the_steps_that_are_asked_for(tmp_path):
@@ -105,7 +107,7 @@ def test_steps_that_are_run_again_stand_once(tmp_path, monkeypatch):
     ]
 
 
-def test_the_bar_counts_plates_from_where_the_run_goes_on(tmp_path, capsys):
+def test_the_bar_counts_plates_from_where_the_run_goes_on(tmp_path, capsys, monkeypatch):
     with contextlib.closing(make_log(tmp_path, log_every=2, first_step=4)) as log:
         for step in range(5, 9):
             log.add(step, {"loss": np.float32(step)})
@@ -116,6 +118,9 @@ def test_the_bar_counts_plates_from_where_the_run_goes_on(tmp_path, capsys):
     assert not capsys.readouterr().err  # nothing is left to train
     with progress.plate_bar("", 1) as bar:
         assert bar.mininterval == 60  # in a file each state is a line
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.plate_bar("", 1) as bar:
+        assert bar.mininterval < 1
 
 
 def test_accuracies_are_shares_by_the_name_of_their_test_set(tmp_path, capsys):
