@@ -70,6 +70,6 @@ def sample(
     """Returns SHEET plates, evenly spaced over a split (all of a smaller one), as one batch."""
     source = records.Source(directory, split)
     load = pipeline.LoadPlate(charset, num_characters, image_size, jitter)
-    chosen = np.unique(np.linspace(0, len(source) - 1, min(SHEET, len(source))).astype(int))
+    chosen = np.linspace(0, len(source) - 1, min(SHEET, len(source))).astype(int)
     rows = [load.random_map(source[int(i)], np.random.default_rng(i)) for i in chosen]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}

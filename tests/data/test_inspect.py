@@ -1,5 +1,7 @@
 """Contact sheets and the character distribution: the pictures show what the data holds."""
 
+import types
+
 import numpy as np
 from PIL import Image
 
@@ -63,28 +65,29 @@ def test_the_sheet_shows_the_whole_split(tmp_path):
 def test_the_chart_of_all_is_of_what_a_protocol_uses(tmp_path, monkeypatch):
     plates = [plate("a"), plate("t", "ac_second", "CD34567", characters=())]
     prepare.prepare("set", reader(plates), tmp_path / "set", workers=1)
-    lengths, positions = [], inspect.charts.positions
+    lengths, last = [], []
 
     def drawn(places):
         lengths.append(len(places))
-        return positions(places)
+        last.append(dict(places[-1]))
+        return types.SimpleNamespace(savefig=lambda path: None)
 
     monkeypatch.setattr(inspect.charts, "positions", drawn)
     monkeypatch.setattr(inspect, "contact_sheet", lambda *_: Image.new("RGB", (9, 9)))
     for unused in ((), ("ac_second", "le_second"), ("ac_second", "train")):
         inspect.inspect(tmp_path / "set", tmp_path / "to", TAIWAN, 7, unused=unused)
     assert lengths[::3] == [7, 4, 7]  # of all; where no split is used, of every one
+    assert last[::3] == [{"7": 1}, {"2": 1}, {"7": 1}]
 
 
 def test_charts_are_of_each_split_and_the_first_column_as_it_was_prepared(tmp_path, monkeypatch):
     plates = [plate("a"), plate("t", "test", "CD34")]
     prepare.prepare("set", reader(plates), tmp_path / "set", workers=1)
-    first_places, sheets = [], []
-    positions, blank = inspect.charts.positions, Image.new("RGB", (9, 9))
+    first_places, sheets, blank = [], [], Image.new("RGB", (9, 9))
 
     def drawn(places):
         first_places.append(dict(places[0]))
-        return positions(places)
+        return types.SimpleNamespace(savefig=lambda path: None)
 
     monkeypatch.setattr(inspect.charts, "positions", drawn)
     monkeypatch.setattr(inspect, "contact_sheet", lambda *two: sheets.append(two[:2]) or blank)
