@@ -60,7 +60,9 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(suffix):
     assert (pixels == np.arange(256).reshape(16, 16, 1)).all()
 
 
-@pytest.mark.parametrize(("dtype", "top"), [(np.uint16, 1023), (np.uint16, 4095), (np.float32, 1)])
+@pytest.mark.parametrize(
+    ("dtype", "top"), [(np.uint16, 1023), (np.uint16, 4095), (np.float32, 1), (np.float32, 255)]
+)
 def test_other_ranges_of_grey_are_scaled(dtype, top):
     grey = (np.arange(256) / 255 * top).astype(dtype).reshape(16, 16)
     pixels = decode(encode(Image.fromarray(grey), format="TIFF")).astype(int)
@@ -157,13 +159,15 @@ def test_damaged_bytes_give_an_image_or_one_error(tmp_path):
 
 
 def test_bomb_is_refused_before_it_is_decoded(tmp_path):
-    path = tmp_path / "bomb.png"
-    path.write_bytes(encode(Image.new("1", (12_000, 12_000)), format="PNG"))
-    with pytest.raises(DataError, match="bomb.png: is 12000×12000, larger than"):
+    path = tmp_path / "bomb.pgm"
+    path.write_bytes(b"P5 12000 12000 255\n")
+    with pytest.raises(DataError, match="bomb.pgm: is 12000×12000, larger than"):
         decode(path)
-    path.write_bytes(encode(Image.new("1", (20_000, 20_000)), format="PNG"))
-    with pytest.raises(DataError, match="bomb.png: is larger than"):
+    path.write_bytes(b"P5 20000 20000 255\n")
+    with pytest.raises(DataError, match="bomb.pgm: is larger than"):
         decode(path)
+    path.write_bytes(b"P5 11600 8600 255\n")  # the largest of cameras' photographs
+    assert images.size(path) == (11600, 8600)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +178,8 @@ def test_what_is_no_image_is_called_so(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(DataError, match="text.jpg: is not an image"):
         decode(path)
+    with pytest.raises(DataError, match="^plate 7: is not an image"):
+        images.open_rgb(content, "plate 7")
 
 
 def test_missing_and_empty_files_and_folders(tmp_path):

@@ -15,6 +15,10 @@ def test_styles_are_drawn_as_often_as_they_weigh_whatever_their_patterns():
     assert (odds[:first].sum(), odds[first:].sum()) == (pytest.approx(1), pytest.approx(3))
     patterns = np.array(list(styles[0].patterns.values()))
     np.testing.assert_allclose(odds[:first], patterns / patterns.sum(), rtol=1e-6)
+    _, odds = compile_layouts(styles, TAIWAN, 7, ["font"], [1, 0])
+    assert odds[:first].all() and not odds[first:].any()
+    with pytest.raises(ValueError, match="weights: 2 numbers, none negative, are needed: .0, 0"):
+        compile_layouts(styles, TAIWAN, 7, ["font"], [0, 0])
 
 
 @pytest.mark.parametrize(("name", "charset"), [("china_green", CHINA), ("greece", GREECE)])

@@ -194,7 +194,8 @@ def test_report_of_a_messy_set(tmp_path):
     saved = json.loads((tmp_path / "report.json").read_text())
     assert saved["counts"] == report.counts
     assert saved["bad"] == report.bad
-    for phrase in ("cut: is ", "'I' not in charset", "duplicates: 1"):
+    phrases = ["cut: is ", "'I' not in charset", "duplicates: 1", "text, left out: 1"]
+    for phrase in (*phrases, f"characters never seen: {report.unseen}"):
         assert phrase in str(report)
 
 
@@ -418,9 +419,14 @@ def test_two_plates_of_one_photograph_are_no_duplicates():
 
 
 def test_boxes_that_are_no_pixels_are_refused():
-    shares = plate(box=(0.1, 0.2, 0.9, 0.8))  # of the image
-    with pytest.raises(DataError, match=r"less than 4×2 pixels: boxes are x1, y1, x2, y2 in pix"):
-        shards.make_record(shares, False, 0.0)
+    for box in ((0.1, 0.2, 0.9, 0.8), (0.1, 0.2, 0.9, 80.0), (0.1, 0.2, 80.0, 0.8)):  # shares
+        with pytest.raises(DataError, match=r"than 4×2 pixels: boxes are x1, y1, x2, y2 in pix"):
+            shards.make_record(plate(box=box), False, 0.0)
+
+
+def test_a_plate_without_corners_cannot_be_rectified():
+    with pytest.raises(DataError, match="p: cannot be rectified: its corners are unknown"):
+        shards.make_record(plate(corners=None), True, 0.0)
 
 
 @pytest.mark.parametrize("shift", [(500, 0), (-40, -30), (0, 1e200)])
@@ -442,9 +448,11 @@ def test_a_name_that_no_file_can_have_does_not_end_the_work(tmp_path):
     assert "aaa.jpg: cannot be read: File name too long" in str(report)
 
 
-def test_a_tall_plate_keeps_its_width(tmp_path):
-    tall = plate(scale=4, box=(160.0, 40.0, 800.0, 440.0), corners=None, characters=())
-    prepare.prepare("set", reader([tall]), tmp_path, margin=0.0, workers=1)
+@pytest.mark.parametrize("rectify", [False, True])
+def test_a_tall_plate_keeps_its_width(tmp_path, rectify):
+    box = (160.0, 40.0, 800.0, 440.0)
+    tall = plate(scale=4, box=box, corners=box_corners(box), characters=())
+    prepare.prepare("set", reader([tall]), tmp_path, rectify=rectify, margin=0.0, workers=1)
     assert read_back(tmp_path)[0]["image"].shape[:2] == (150, 240)
 
 
@@ -484,6 +492,7 @@ def test_colours_keep_their_places(tmp_path):
 def test_a_report_counts_boxes_and_tells_how_many_bad_files_it_leaves_out(tmp_path):
     plates = reader([plate("a"), plate("b", characters=(), text="AB13")])
     report = prepare.prepare("set", plates, tmp_path, workers=1)
+    assert report.duplicates == ["a of train is b of train, labelled AB12 and AB13"]
     assert report.with_boxes == {"train": 1} and "with character boxes: 1 of train" in str(report)
     report.bad = [f"{i}" for i in range(23)]
     assert "… and 3 more in report.json" in str(report)
