@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -85,3 +86,12 @@ def agree(value: int, problem: str) -> None:
 
         if np.ptp(multihost_utils.process_allgather(np.int32(value))):
             raise ValueError(problem)
+
+
+def of_the_first(tree: Any) -> Any:
+    """A tree of the host's arrays, as the first process has it; all processes call this."""
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils  # half a second, which readers do not wait
+
+    return multihost_utils.broadcast_one_to_all(tree)

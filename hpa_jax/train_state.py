@@ -1,7 +1,5 @@
 """The state of training, and where a first one comes from: a checkpoint, or other runs' weights."""
 
-import functools
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -184,6 +182,8 @@ def start_from(
 ) -> TrainState:
     """The first state with the weights of other runs, in the shardings of `state`.
 
+    Of several processes, the first one's weights are taken.
+
     Args:
       state: of the new network, just initialised.
       start: what `load_start` gave, or None.
@@ -200,12 +200,9 @@ def start_from(
         variables = weights.adapt(trained, variables, *charsets)
     if backbone:
         variables = weights.graft(variables, backbone, "backbone/context_path")
-    # From the host: a process cannot put its own device's arrays on those of others.
-    variables = jax.device_get(variables)
-    digest = functools.reduce(
-        lambda sum, x: zlib.crc32(x.tobytes(), sum), jax.tree.leaves(variables), 0
-    )
-    multihost.agree(digest >> 1, "config.init: the processes have different weights there")
+    # From the host: a process cannot put its own device's arrays on those of others. The first
+    # one's: another's copy may be another file, or random weights that its compiler rounded.
+    variables = multihost.of_the_first(jax.device_get(variables))
     variables = jax.tree.map(
         lambda x, fresh: jax.make_array_from_callback(x.shape, fresh.sharding, lambda i: x[i]),
         variables,
