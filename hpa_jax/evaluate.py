@@ -104,7 +104,7 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     semantic = semantic_map(reader) if taught else None
     for name, test in tests.items():
         pairs, pages = read_all(reader, with_progress(name, test), charset, semantic)
-        first, *others = summary(pairs, charset)
+        first, *others = summary(pairs)
         print(f"{name} {first}".strip() + ("" if name else ", never seen in training"))
         print(*others, sep="\n", end="\n" if others else "")
         suffix = name and f"_{name}"
@@ -176,20 +176,19 @@ def semantic_map(reader: Recognizer) -> Callable[[np.ndarray], np.ndarray]:
     return classes
 
 
-def summary(pairs: Sequence[tuple[str, str]], charset: Charset) -> list[str]:
+def summary(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Lines for people: plates right, and of Chinese ones also but for the province, and by it.
 
     Args:
       pairs: (truth, reading) of each plate, at least one.
-      charset: of the truths.
     """
     total = len(pairs)
     right = sum(truth == text for truth, text in pairs)
     lines = [f"{right}/{total} plates right ({right / total:.2%})"]
-    if set(PROVINCES) <= set(charset.characters):
+    provinces = collections.Counter(truth[0] for truth, _ in pairs if truth[0] in PROVINCES)
+    if provinces:
         rest = sum(truth != UNKNOWN and truth[1:] == text[1:] for truth, text in pairs)
         lines.append(f"  but for the province {rest}/{total} ({rest / total:.2%})")
-        provinces = collections.Counter(truth[0] for truth, _ in pairs if truth[0] in PROVINCES)
         rights = collections.Counter(truth[0] for truth, text in pairs if truth == text)
         lines.append(", ".join(f"{p} {rights[p]}/{n}" for p, n in provinces.most_common()))
         lines[-1] = f"  by province: {lines[-1]}"
