@@ -75,6 +75,14 @@ def test_a_benchmark_writes_its_figures(command, ratios, others, tmp_path):
         assert candidate["flops"] == pytest.approx(candidate["flops_per_s"] * candidate["median_s"])
 
 
+@pytest.mark.parametrize("name", ["forward", "train_step", "reading"])
+def test_help_names_the_flags_that_comparisons_share(name):
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+    environment = os.environ | ENVIRONMENT
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert b"--backbones: " in done.stdout
+
+
 def test_the_way_of_photographs_is_timed(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "STEPS", 2)
     small = {"width": 0.125, "image_size": (16, 48), "batch_size": 2}
