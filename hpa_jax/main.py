@@ -19,11 +19,17 @@ from ml_collections import config_flags
 from hpa_jax import command, evaluate, inputs, interrupt, machine, train
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "A file with get_config(); fields are set with --config.field=value."
+    "config",
+    None,
+    "A file with get_config(), as those in configs/; --config.field=value sets a field of it.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and pictures go.")
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "prepare", "inspect"], "What to do."
+    "mode",
+    "train",
+    ["train", "evaluate", "prepare", "inspect"],
+    "train: trains, then evaluates; evaluate: reads test plates and draws the readings; prepare: "
+    "cuts plates out of photographs, once; inspect: draws what the network will see.",
 )
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Joins the processes of a cluster job.")
 
@@ -115,7 +121,11 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("config")
+    flags.register_validator(
+        "config",
+        lambda config: config is not None,
+        "--config=FILE says what to do: configs/quickstart.py is the shortest",
+    )
     flags.register_multi_flags_validator(
         ["mode", "workdir"],
         lambda values: values["mode"] == "prepare" or values["workdir"],

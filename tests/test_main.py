@@ -1,6 +1,8 @@
 """The commands themselves: what they ask of the libraries, and the status that they end with."""
 
 import pathlib
+import subprocess
+import sys
 import types
 
 import jax
@@ -65,6 +67,15 @@ def test_a_bucket_is_no_folder(calls, monkeypatch, capsys):
     set_flags(monkeypatch, main, MODE="train", CONFIG=None, WORKDIR="gs://b/r", DISTRIBUTED=False)
     assert main.main(["main"]) == 1
     assert "mount a bucket" in capsys.readouterr().err and "train" not in calls.names
+
+
+def test_who_names_no_config_is_told_of_one_and_help_says_what_each_mode_does(tmp_path):
+    command = [sys.executable, "-m", "hpa_jax.main", f"--workdir={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "--config=FILE says what to do: configs/quickstart.py is the shortest" in done.stderr
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
+    said = " ".join(done.stdout.split())
+    assert all(f"{mode}: " in said for mode in ("train", "evaluate", "prepare", "inspect"))
 
 
 def test_a_process_of_several_that_fails_keeps_none_waiting(calls, monkeypatch):
