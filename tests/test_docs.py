@@ -6,7 +6,8 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "hpa_jax/shipped/README.md", *ROOT.glob("docs/*.md")]
+PAGES = [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("hpa_jax/*/README.md")]
+PAGES += [*ROOT.glob("docs/*.md"), *ROOT.glob("configs/*.py"), *ROOT.glob("examples/*.py")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
