@@ -54,7 +54,7 @@ def export_onnx(reader: recognize.Recognizer, maps: bool = False) -> bytes:
 
 
 def export_npz(reader: recognize.Recognizer, styles: Sequence[str] = (), about: str = "") -> bytes:
-    """A small file for `load_recognizer`; `about` is what `recognize --list` shows."""
+    """A small file for `load_recognizer`; `about` says in a line what it is."""
     metadata = checkpoint.make_metadata(reader.model, reader.charset, reader.image_size, styles)
     return readers.to_bytes(reader.variables, metadata | {"about": about})
 
@@ -266,5 +266,5 @@ if __name__ == "__main__":
     _TEMPERATURE = flags.DEFINE_float(
         "temperature", 1.0, "divides the logits, to calibrate confidence", lower_bound=0.01
     )
-    _ABOUT = flags.DEFINE_string("about", "", "npz: a line that recognize --list shows")
+    _ABOUT = flags.DEFINE_string("about", "", "npz: a line that says what it is")
     app.run(_main)
