@@ -31,7 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.cut = 0.0  # share of training plates that lack up to a quarter at one side
 
     c.init = ml_collections.ConfigDict()  # what training starts from; all empty: random weights
-    c.init.checkpoint = ""  # a run whose reader is trained on, for these plates
+    c.init.checkpoint = ""  # a run, .npz or shipped reader to train on, for these plates
     c.init.backbone = ""  # a converted ImageNet ResNet (hpa_jax.convert), or a run: its backbone
     c.freeze = ()  # patterns of module paths that stay as they start: ("backbone/context_path",)
     c.ema = 0.0  # decay of a moving average of the weights, which is then what is read with
