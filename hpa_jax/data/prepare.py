@@ -56,7 +56,10 @@ class Labels(NamedTuple):
         """What a text has that the network cannot write; empty if it can."""
         unknown = sorted(set(text) - set(self.charset.characters)) if self.charset else []
         if unknown:
-            return f"{', '.join(map(repr, unknown))} not in charset {self.charset.characters!r}"
+            return (
+                f"{', '.join(map(repr, unknown))} not in charset {self.charset.characters!r}: give "
+                "one with it, in training too, or data.skip_bad=True to leave such plates out"
+            )
         most = self.num_characters
         if most is not None and len(text) > most:
             return (

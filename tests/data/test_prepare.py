@@ -218,7 +218,8 @@ def test_a_set_that_is_prepared_anew_is_not_opened_before_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("AI12", "'I' not in charset"), ("AAA12345", "num_characters is 7")]
+    ("text", "says"),
+    [("AI12", "'I' not in charset .*: give one with it"), ("AAA12345", "num_characters is 7")],
 )
 def test_wrong_label_stops_before_any_image_is_read(tmp_path, text, says):
     plates = [Plate(b"not an image", "p", "train", text)]
