@@ -247,7 +247,8 @@ def _main(argv: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{to}: {to.stat().st_size / 2**20:.1f} MiB, compared on {compared} images")
+    size = to.stat().st_size / 2**20
+    print(f"{to}: {file_format}, {size:.1f} MiB, compared on {compared} images")
     return 0
 
 

@@ -171,7 +171,7 @@ def test_assess_renders_draws_and_fits_as_it_is_told(tmp_path, monkeypatch, caps
     assert str(to / "reliability.png") in said and (to / "reliability.png").exists()
 
 
-def test_export_takes_the_format_from_the_suffix(monkeypatch, tmp_path, capsys):
+def test_export_takes_the_format_from_the_suffix_and_says_it(monkeypatch, tmp_path, capsys):
     to, asked = tmp_path / "reader.onnx", []
 
     def kept(path, style, to, maps, plates, *options):
@@ -196,6 +196,7 @@ def test_export_takes_the_format_from_the_suffix(monkeypatch, tmp_path, capsys):
     assert asked == [(style, True, plates, 1.5, "") for style, plates in formats]
     suffixes = {file.suffix for file in tmp_path.glob("reader.*")}
     assert suffixes == {".onnx", ".stablehlo", ".bin", ".npz"}
+    assert "reader.bin: stablehlo, 0.0 MiB" in capsys.readouterr().out
 
     def refused(*_):
         raise ValueError("differs")
