@@ -28,8 +28,11 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 1) -> ocp.CheckpointMa
     """Opens the checkpoints of a run for writing; keeps the `keep` latest and the most accurate.
 
     Raises:
-      ValueError: a checkpoint's accuracy cannot be read.
+      ValueError: a checkpoint's accuracy cannot be read, or Orbax would write what it cannot read.
     """
+    directory = _directory(workdir)
+    if "[" in str(directory):  # which Orbax takes for a pattern
+        raise ValueError(f"{directory}: must have no [ in its path: Orbax would save no weights")
     policy = checkpoint_managers.AnyPreservationPolicy(
         [
             checkpoint_managers.LatestN(keep),
@@ -39,7 +42,7 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 1) -> ocp.CheckpointMa
         ]
     )
     options = ocp.CheckpointManagerOptions(preservation_policy=policy, best_fn=_accuracy)
-    return _manager(_directory(workdir), options=options)
+    return _manager(directory, options=options)
 
 
 def _manager(directory: pathlib.Path, **options: Any) -> ocp.CheckpointManager:

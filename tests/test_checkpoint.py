@@ -33,6 +33,12 @@ def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
             train_state.resume(manager, 1, None, metadata | {field: value})
 
 
+def test_a_folder_that_orbax_would_take_for_a_pattern_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\[1\]/checkpoints: must have no \["):
+        checkpoint.open_manager(tmp_path / "a[1]")
+    assert not (tmp_path / "a[1]").exists()
+
+
 def test_a_cut_accuracy_is_named(tmp_path):
     """Orbax reads that of every checkpoint, whichever is wanted."""
     with checkpoint.open_manager(tmp_path) as manager:
