@@ -25,7 +25,7 @@ def claim(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
         yield
         return
     try:
-        lock = (folder / ".lock").open("w")
+        lock = (folder / ".lock").open("w+")  # NFS has shared locks only of what can be read
     except OSError:
         if not shared:
             raise

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 
 import jax
 import numpy as np
@@ -40,6 +41,24 @@ def test_a_file_system_without_locks_stops_no_run(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", flock)
     with multihost.claim(tmp_path), multihost.claim(tmp_path):
         pass
+
+
+def test_nfs_locks_a_folder_that_is_read(tmp_path, monkeypatch):
+    """Its locks are of bytes: shared ones want a file that is open for reading."""
+    flock = fcntl.flock
+
+    def of_nfs(file, operation):
+        mode = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
+        if mode == (os.O_WRONLY if operation & fcntl.LOCK_SH else os.O_RDONLY):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", of_nfs)
+    with (
+        multihost.claim(tmp_path, shared=True),
+        pytest.raises(ValueError, match="another run is at work in it"),
+    ):
+        multihost.claim(tmp_path).__enter__()
 
 
 def test_processes_that_differ_are_told(monkeypatch):
