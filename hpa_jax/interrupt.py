@@ -34,8 +34,9 @@ def catch_interrupts(first_step: int = 0) -> Iterator[Callable[[int | None], boo
 
     def handle(number, frame):
         received.append(number)
-        # Not print: a handler may come in the middle of one.
-        os.write(2, b"\nstopping after this step, saved; Ctrl-C again stops at once, unsaved\n")
+        with contextlib.suppress(OSError):  # Ctrl-C ended `| tee` too: nobody reads on
+            # Not print: a handler may come in the middle of one.
+            os.write(2, b"\nstopping after this step, saved; Ctrl-C again stops at once, unsaved\n")
         if number == signal.SIGINT:  # clusters send SIGTERM twice and mean one
             signal.signal(number, previous[number])
 

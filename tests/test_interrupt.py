@@ -1,5 +1,6 @@
 """Stopping on request."""
 
+import os
 import signal
 
 import jax
@@ -27,6 +28,16 @@ def test_a_second_ctrl_c_stops_at_once_and_the_handlers_come_back():
 def test_sigterm_may_come_twice():
     with interrupt.catch_interrupts() as interrupted:
         signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupted(1)
+
+
+def test_a_closed_pipe_does_not_keep_a_run_from_saving(monkeypatch):
+    def write(*_):
+        raise BrokenPipeError
+
+    with interrupt.catch_interrupts() as interrupted:
+        monkeypatch.setattr(os, "write", write)  # as when Ctrl-C ended `| tee` too
         signal.raise_signal(signal.SIGTERM)
         assert interrupted(1)
 
