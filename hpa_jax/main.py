@@ -9,6 +9,7 @@ import pathlib
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -80,6 +81,11 @@ def main(argv: Sequence[str]) -> int:
         if _DISTRIBUTED.value:  # the others may be waiting for this process
             _end_now(1)
         return 1
+    except Exception:
+        if not _DISTRIBUTED.value:
+            raise
+        traceback.print_exc()  # a fault of ours: but the others are not to wait for it either
+        _end_now(1)
     return 0
 
 

@@ -78,14 +78,16 @@ def test_who_names_no_config_is_told_of_one_and_help_says_what_each_mode_does(tm
     assert all(f"{mode}: " in said for mode in ("train", "evaluate", "prepare", "inspect"))
 
 
-def test_a_process_of_several_that_fails_keeps_none_waiting(calls, monkeypatch):
+@pytest.mark.parametrize("error", [OSError("a shard cannot be read"), KeyError("image")])
+def test_a_process_of_several_that_fails_keeps_none_waiting(error, calls, monkeypatch, capsys):
     set_flags(monkeypatch, main, MODE="train", CONFIG=None, WORKDIR="run", DISTRIBUTED=True)
     monkeypatch.setattr(jax.distributed, "initialize", lambda: None)
     ended = []
     monkeypatch.setattr(main, "_end_now", ended.append)
-    calls.error = OSError("a shard cannot be read")
+    calls.error = error
     main.main(["main"])
     assert ended == [1]
+    assert str(error) in capsys.readouterr().err
 
 
 def test_assess_reads_the_split_with_the_margin_and_tells_of_what_it_left_out(
