@@ -149,7 +149,9 @@ def _drop_after(path: pathlib.Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     kept = [line for line in lines if _step(line) <= step]
     if kept != lines:
-        path.write_text("".join(kept), encoding="utf-8")
+        partial = path.with_name(f"{path.name}.partial")  # all or nothing: a disk may be full
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.replace(path)
 
 
 def _step(line: str) -> float:

@@ -1,7 +1,9 @@
 """What a run writes of its metrics, and when."""
 
 import contextlib
+import errno
 import json
+import pathlib
 import struct
 import sys
 
@@ -40,6 +42,21 @@ def test_metrics_are_means_over_the_steps(tmp_path):
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     line = json.loads(line)
     assert (line["loss"], line["learning_rate"]) == (1.5, 0.02)  # the rate is the last step's
+
+
+def test_a_full_disk_takes_no_metrics_when_a_run_goes_on(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    before = "".join(json.dumps({"step": step, "loss": 1.0}) + "\n" for step in (1, 2, 3))
+    path.write_text(before)
+
+    def write_text(file, text, **_):
+        file.write_bytes(text[:5].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_text", write_text)
+    with pytest.raises(OSError, match="No space left"):
+        progress.MetricWriter(tmp_path, first_step=2)
+    assert path.read_text() == before
 
 
 def test_lines_stand_at_the_steps_that_are_asked_for(tmp_path):
