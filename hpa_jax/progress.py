@@ -110,9 +110,9 @@ class TrainLog:
             figure.savefig(self._workdir / "curves.png")
 
     def close(self) -> None:
-        """Closes the bar and the files."""
+        """Closes the files and the bar."""
+        self._writer.close()  # first: the bar may fail, and TensorBoard's thread would not end
         self._progress.close()
-        self._writer.close()
 
 
 class MetricWriter:

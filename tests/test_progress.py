@@ -59,6 +59,18 @@ def test_a_full_disk_takes_no_metrics_when_a_run_goes_on(tmp_path, monkeypatch):
     assert path.read_text() == before
 
 
+def test_a_bar_that_nobody_sees_keeps_no_file_open(tmp_path, monkeypatch):
+    log = make_log(tmp_path)
+
+    def close():
+        raise BrokenPipeError  # `| tee` was ended
+
+    monkeypatch.setattr(log._progress, "close", close)
+    with pytest.raises(BrokenPipeError):
+        log.close()
+    assert log._writer._file.closed
+
+
 def test_lines_stand_at_the_steps_that_are_asked_for(tmp_path):
     with contextlib.closing(make_log(tmp_path, log_every=3)) as log:
         for step in range(1, 8):
