@@ -137,7 +137,6 @@ def _main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     sweep.define_flags(["resnet18", "resnet101", *networks.WIDTHS], ["1", "16"], rounds=None)
-    flags.adopt_module_key_flags(sweep)  # --help names them
     _PROTOCOL = flags.DEFINE_enum(
         "protocol", "quick", list(PROTOCOLS), "paper: batch 1, 5,000 synchronised passes"
     )

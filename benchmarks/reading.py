@@ -165,6 +165,5 @@ def _main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     sweep.define_flags(["resnet18"], ["64"], rounds=3)
-    flags.adopt_module_key_flags(sweep)  # --help names them
     _COUNT = flags.DEFINE_integer("count", 2000, "files", lower_bound=1)
     app.run(_main)

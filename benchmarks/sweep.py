@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,6 +48,8 @@ def define_flags(
         lambda values: values and all(v.isdigit() and int(v) >= smallest for v in values),
         f"must be whole numbers of at least {smallest}",
     )
+    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # --help names it
 
 
 def run(argv: Sequence[str], compare: Compare, keep_memory: bool = False) -> None:

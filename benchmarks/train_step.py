@@ -143,5 +143,4 @@ def _main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     sweep.define_flags(["resnet18"], ["32"], rounds=5, smallest=2)  # batch norm needs two
-    flags.adopt_module_key_flags(sweep)  # --help names them
     app.run(_main)

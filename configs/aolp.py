@@ -24,7 +24,7 @@ boxes; 99.56, 100.00 and 99.84 %, as in table 1, with LS and LP (table 6, Both):
     table 1, plates found by a detector: prepare with --config.data.detections=CSV to another
         --config.data.prepared (hpa_jax/data/detections.py) and evaluate on that. Expected: 98.83,
         97.94 and 98.20 with ResNet-18; 99.27, 99.14 and 98.85 with ResNet-101
-    table 1, frames per second (191, 158, 106 and 57; benchmarks/README.md): \
+    table 1, frames per second (191, 158, 106 and 57; benchmarks/README.md):
         python -m benchmarks.forward --protocol=paper \
         --backbones=resnet18,resnet34,resnet50,resnet101
     table 4, MC w/ HPA (97.65, 94.33 and 99.51):  --config.model.classifier=separate

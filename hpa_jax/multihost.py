@@ -52,8 +52,6 @@ def claim_together(folder: pathlib.Path) -> Iterator[None]:
         with claim(folder):
             yield
         return
-    from jax.experimental import multihost_utils
-
     with contextlib.ExitStack() as claimed:
         number, refusal = 0, None
         if jax.process_index() == 0:
@@ -65,7 +63,7 @@ def claim_together(folder: pathlib.Path) -> Iterator[None]:
             except (OSError, ValueError) as error:
                 number, refusal = 0, error
         # Told to all, who would else wait for this one in vain.
-        number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+        number = int(of_the_first(np.int32(number)))
         if not number:
             raise refusal or ValueError(f"{folder}: the first process was refused it, and says why")
         agree(

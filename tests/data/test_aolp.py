@@ -147,7 +147,7 @@ def test_class_ids_beyond_the_last_are_refused(label):
         aolp.decode_ids(label, "1.txt")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.text(alphabet="0123456789\n -.eab²٣", max_size=30))
 def test_class_id_lists(label):
     try:
