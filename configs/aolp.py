@@ -8,6 +8,8 @@ nobody knows which; the official one has 757. With test=LE both are reported (hp
    network and at the paper's rate: docs/research.md, "ImageNet weights"):
     python -m hpa_jax.main --config=configs/synthetic.py --workdir=runs/synthetic_aolp \
         --config.num_characters=6 --config.model.void=False --config.data.styles="('taiwan_old',)"
+   For a first look leave this out: init=tw_full in step 3 starts from the shipped reader of the
+   paper's size (ResNet-18), trained on rendered plates of all kinds of Taiwan.
 2. Prepare, once; the folder holds Subset_AC, Subset_LE and Subset_RP. AOLP has no character boxes,
    so its texts alone teach, which reaches 99.41, 99.31 and 99.67 % with ResNet-101 (table 6,
    Neither). For LS and LP too, add --config.data.estimate_boxes="('taiwan_old',)": made from the
@@ -47,10 +49,10 @@ was trained jointly; the paper does not say how its own was:
         --config.freeze="('backbone','semantic_network','position_network')"
 and S+P→C (99.27, 99.66 and 99.51): --config.loss.character=0, then C.
 
-Arguments: test=AC|LE|RP, le=582|757 (LE plates used for training), backbone, init (the run to start
-from; init= starts from random weights). The paper's: batch 256, RMSProp, rate 2e-5. It is silent on
-the length of training and the schedule: 3,000 steps are 600 epochs of these 1,200 or so plates,
-with the rate falling to nothing along a cosine.
+Arguments: test=AC|LE|RP, le=582|757 (LE plates used for training), backbone, init (the run or
+shipped reader to start from; init= starts from random weights). The paper's: batch 256, RMSProp,
+rate 2e-5. It is silent on the length of training and the schedule: 3,000 steps are 600 epochs of
+these 1,200 or so plates, with the rate falling to nothing along a cosine.
 """
 
 import ml_collections

@@ -1,9 +1,9 @@
-"""A trained reader, trained on for another country's plates.
+"""The paper's network as it is shipped (`tw_full`), trained on for another country's plates.
 
-    python -m hpa_jax.main --config=configs/finetune.py:greece --workdir=runs/greece \
-        --config.init.checkpoint=runs/synthetic
+    python -m hpa_jax.main --config=configs/finetune.py:greece --workdir=runs/greece
 
-The argument is the country: greece, china or taiwan. Characters that the old charset shares with
+--config.init.checkpoint=RUN starts from another reader. The argument is the country: greece, china
+or taiwan. Characters that the old charset shares with
 the new one keep what they learned; the ResNet keeps all it learned and stays as it is. A network
 narrower than the paper's is widened, unless its `--config.model.width` is given.
 """
@@ -24,7 +24,7 @@ def get_config(country: str = "greece") -> ml_collections.ConfigDict:
         raise ValueError(f"country {country!r}: must be one of {', '.join(COUNTRIES)}")
     c = common.get_config()
     c.charset, c.num_characters, c.data.styles = COUNTRIES[country]
-    c.init.checkpoint = "runs/synthetic"
+    c.init.checkpoint = "tw_full"
     c.freeze = ("backbone/context_path",)
     c.ema = 0.99
     c.optimizer.learning_rate = 5e-4

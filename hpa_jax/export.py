@@ -5,8 +5,9 @@
 The first two run elsewhere. They take uint8 images B×H×W×3 (RGB, any B) and give, by name, class
 ids B×Cp (int32) and their confidences B×Cp (float32); with --maps also the HPA maps B×h×w×Cp. Their
 metadata say the charset, the image size and the version. An .npz is a small file for this package:
-weights in float16, loaded by NumPy alone. Any file is kept only if it reads random and given plates
-as the network does (in float16: those that the network reads with a confidence of 0.5 or more).
+weights in float16, or with --bits=8 in half as many bytes, loaded by NumPy alone. Any file is kept
+only if it reads random and given plates as the network does (an .npz: those that the network reads
+with a confidence of 0.5 or more).
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ from absl import app, flags
 import hpa_jax
 from hpa_jax import checkpoint, command, pixels, readers, recognize, runtime, weights
 from hpa_jax.models.hpa import HPANet
+from hpa_jax.whole import write_whole
 
 EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # that a format needs
 FORMATS = ("stablehlo", "onnx", "npz")  # each the suffix of its files
@@ -53,10 +55,12 @@ def export_onnx(reader: recognize.Recognizer, maps: bool = False) -> bytes:
     return model.SerializeToString()
 
 
-def export_npz(reader: recognize.Recognizer, styles: Sequence[str] = (), about: str = "") -> bytes:
+def export_npz(
+    reader: recognize.Recognizer, styles: Sequence[str] = (), about: str = "", bits: int = 16
+) -> bytes:
     """A small file for `load_recognizer`; `about` says in a line what it is."""
     metadata = checkpoint.make_metadata(reader.model, reader.charset, reader.image_size, styles)
-    return readers.to_bytes(reader.variables, metadata | {"about": about})
+    return readers.to_bytes(reader.variables, metadata | {"about": about}, bits)
 
 
 def describe(reader: recognize.Recognizer) -> dict[str, Any]:
@@ -152,6 +156,7 @@ def export(
     plates: Sequence[pixels.ImageLike] = (),
     temperature: float = 1.0,
     about: str = "",
+    bits: int = 16,
 ) -> int:
     """Exports a reader to the file `to`, once it reads as the network does.
 
@@ -163,6 +168,7 @@ def export(
       plates: images of plates for the check, beside random ones.
       temperature: divides the logits, so that confidences are calibrated (`hpa_jax.assess`).
       about: npz: a line that tells people what this reader is; else what it said before.
+      bits: npz: 16 or 8, of each weight (`readers.to_bytes`).
 
     Returns:
       How many images it was compared on; three of them are random.
@@ -171,7 +177,7 @@ def export(
       OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
       ModuleNotFoundError: a library that the format needs is not installed.
     """
-    _check_request(file_format, to, maps, about)
+    _check_request(file_format, to, maps, about, bits)
     variables, metadata = readers.load(path)
     if pathlib.Path(to).is_dir():
         raise ValueError(f"{to}: is a folder, must be a file")
@@ -186,8 +192,8 @@ def export(
     given = [pixels.to_pixels(plate, reader.image_size) for plate in plates]
     images = np.stack([*random, *given])
     if file_format == "npz":
-        file = export_npz(reader, metadata["styles"], about or metadata.get("about", ""))
-        # In float16 a plate that the network itself half doubts may read otherwise.
+        file = export_npz(reader, metadata["styles"], about or metadata.get("about", ""), bits)
+        # In fewer bits a plate that the network itself half doubts may read otherwise.
         compared = check(reader, run_npz(file), images, tolerance=0.05, doubt=0.5)
     elif file_format == "onnx":
         file = export_onnx(reader, maps)
@@ -196,11 +202,16 @@ def export(
     else:
         file = export_stablehlo(reader, maps)
         compared = check(reader, run_stablehlo(file), images)
-    _write(pathlib.Path(to), file)
+    try:
+        write_whole(pathlib.Path(to), file)
+    except OSError as error:
+        raise OSError(f"{to}: cannot be written ({error.strerror})") from error
     return compared
 
 
-def _check_request(file_format: str, to: str | pathlib.Path, maps: bool, about: str) -> None:
+def _check_request(
+    file_format: str, to: str | pathlib.Path, maps: bool, about: str, bits: int
+) -> None:
     """Refuses options that a format lacks, and a file with another format's suffix."""
     if file_format not in FORMATS:
         raise ValueError(f"format {file_format!r}: must be among {', '.join(FORMATS)}")
@@ -211,18 +222,8 @@ def _check_request(file_format: str, to: str | pathlib.Path, maps: bool, about: 
         raise ValueError(f"{to}: must end in .{file_format}, or say --format for another")
     if file_format != "npz" and about:
         raise ValueError("about is a line in an .npz alone")
-
-
-def _write(path: pathlib.Path, data: bytes) -> None:
-    """All of it or nothing: what was there before stays until the new file is whole."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    if file_format != "npz" and bits != 16:
+        raise ValueError("bits are of an .npz alone: other files hold float32")
 
 
 def _suffix(path: str | pathlib.Path) -> str:
@@ -236,7 +237,7 @@ def _main(argv: Sequence[str]) -> int:
     suffix = _suffix(_TO.value or "")
     file_format = _FORMAT.value or (suffix if suffix in FORMATS else "stablehlo")
     to = pathlib.Path(_TO.value or run / f"reader.{file_format}")
-    options = _TEMPERATURE.value, _ABOUT.value
+    options = _TEMPERATURE.value, _ABOUT.value, int(_BITS.value)
     try:
         plates = [image for path in argv[1:] for image in pixels.find_images(path)]
         compared = export(_CHECKPOINT.value, file_format, to, _MAPS.value, plates, *options)
@@ -267,5 +268,6 @@ if __name__ == "__main__":
     _TEMPERATURE = flags.DEFINE_float(
         "temperature", 1.0, "divides the logits, to calibrate confidence", lower_bound=0.01
     )
+    _BITS = flags.DEFINE_enum("bits", "16", ["8", "16"], "npz: of each weight")
     _ABOUT = flags.DEFINE_string("about", "", "npz: a line that says what it is")
     app.run(_main)

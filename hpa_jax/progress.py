@@ -12,6 +12,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from hpa_jax import charts
+from hpa_jax.whole import write_whole
 
 QUEUE = 2  # steps under way: the device computes one while the host sends the next
 
@@ -149,9 +150,7 @@ def _drop_after(path: pathlib.Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     kept = [line for line in lines if _step(line) <= step]
     if kept != lines:
-        partial = path.with_name(f"{path.name}.partial")  # all or nothing: a disk may be full
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, "".join(kept).encode())  # a disk may be full
 
 
 def _step(line: str) -> float:

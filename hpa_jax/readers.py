@@ -9,7 +9,8 @@ import numpy as np
 from flax import traverse_util
 
 SHIPPED = pathlib.Path(__file__).parent / "shipped"  # readers that come with the package
-FORMAT = 1  # of the small files; others are refused
+FORMAT = 2  # of the small files; of others, 1 is read too, which had no 8-bit kernels
+SCALE = ":scale"  # ends the name of an 8-bit kernel's scales
 KEYS = {"format", "network", "charset", "image_size", "styles"}  # of their metadata
 
 
@@ -18,9 +19,9 @@ def shipped() -> list[str]:
     return sorted(file.stem for file in SHIPPED.glob("*.npz"))
 
 
-def shipped_best() -> list[str]:
-    """Of the shipped readers, the best of each country: those that are not called `…_small`."""
-    return [name for name in shipped() if not name.endswith("_small")]
+def shipped_default() -> list[str]:
+    """The shipped readers that commands read with: each country's, of its sizes the middle one."""
+    return [name for name in shipped() if "_" not in name]
 
 
 def compact_file(path: str | pathlib.Path) -> pathlib.Path | None:
@@ -65,31 +66,45 @@ def load_compact(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, An
         raise ValueError(f"{file}: {error}") from error
 
 
-def to_bytes(variables: dict[str, Any], metadata: dict[str, Any]) -> bytes:
-    """The small file of a reader: kernels in float16, the few others as they are.
+def to_bytes(variables: dict[str, Any], metadata: dict[str, Any], bits: int = 16) -> bytes:
+    """The small file of a reader: kernels in 16 or 8 bits, the few others as they are.
 
     Args:
       variables: {'params': …, 'batch_stats': …}.
       metadata: as `checkpoint.make_metadata` gives; JSON types.
+      bits: of a kernel's values: 16, for float16; or 8, for integers from -127 to 127 with one
+        scale for each output channel.
 
     Raises:
-      ValueError: one of these lacks a part, or an array is not finite as it is stored.
+      ValueError: one of these lacks a part, or an array is not finite as it is stored; or other
+        bits.
     """
+    if bits not in (8, 16):
+        raise ValueError(f"bits {bits}: must be 8 or 16")
     lacking = {"params", "batch_stats"} - variables.keys() | KEYS - {"format"} - metadata.keys()
     if lacking:
         raise ValueError(f"no whole reader: {', '.join(sorted(lacking))} is missing")
     arrays = traverse_util.flatten_dict(variables, sep="/")
     arrays = {name: np.asarray(x, np.float32) for name, x in arrays.items()}
-    with np.errstate(over="ignore"):  # told below
-        arrays = {
-            name: x.astype(np.float16) if name.endswith("/kernel") else x
-            for name, x in arrays.items()
-        }
+    check_finite(arrays)
+    for name in [name for name in arrays if name.endswith("/kernel")]:
+        if bits == 8:
+            arrays[name], arrays[f"{name}{SCALE}"] = _quantize(arrays[name])
+        else:
+            with np.errstate(over="ignore"):  # told below
+                arrays[name] = arrays[name].astype(np.float16)
     check_finite(arrays)
     text = json.dumps(metadata | {"format": FORMAT}, ensure_ascii=False)
     file = io.BytesIO()
     np.savez_compressed(file, metadata=np.array(text), **arrays)
     return file.getvalue()
+
+
+def _quantize(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A kernel …×O float32 as int8, and the scales O that it is to be multiplied by."""
+    largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
+    scale = np.maximum(largest, np.finfo(np.float32).tiny) / 127  # of a channel of zeros too
+    return np.round(kernel / scale).astype(np.int8), scale
 
 
 def check_finite(arrays: dict[str, Any]) -> None:
@@ -116,17 +131,22 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError("it is no .npz file")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             metadata = json.loads(str(archive["metadata"]))
-            names = [name for name in archive.files if name != "metadata"]
-            arrays = {name: archive[name].astype(np.float32) for name in names}
+            arrays = {
+                name: archive[name].astype(np.float32)
+                for name in archive.files
+                if name != "metadata"
+            }
+            for name in [name for name in arrays if name.endswith(SCALE)]:
+                arrays[name.removesuffix(SCALE)] *= arrays.pop(name)
             variables = traverse_util.unflatten_dict(arrays, sep="/")
     except Exception as error:  # a damaged archive makes NumPy raise almost anything
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise ValueError(f"no reader, or damaged ({reason})") from error
     if lacking := KEYS - set(metadata if isinstance(metadata, dict) else ()):
         raise ValueError(f"no reader: its metadata lack {', '.join(sorted(lacking))}")
-    if metadata["format"] != FORMAT:
+    if metadata["format"] not in (1, FORMAT):
         raise ValueError(
-            f"has format {metadata['format']!r}, and this version of hpa_jax reads format "
+            f"has format {metadata['format']!r}, and this version of hpa_jax reads formats 1 and "
             f"{FORMAT}: read it with the version that wrote it"
         )
     return variables, metadata

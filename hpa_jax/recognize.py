@@ -212,7 +212,7 @@ def load_recognizers(paths: Sequence[str] | None = None) -> list[Recognizer]:
     """
     if paths is not None and not (paths and all(paths)):
         raise ValueError("--checkpoint is empty: name a reader, or leave it out")
-    paths = paths or readers.shipped_best()
+    paths = paths or readers.shipped_default()
     if not paths:
         raise ValueError("no reader is installed with the package: name one with --checkpoint")
     return [load_recognizer(path) for path in paths]

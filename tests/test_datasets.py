@@ -75,7 +75,11 @@ def test_data_sets_lie_apart_and_start_from_what_they_are_told():
     [
         *(("synthetic", backbone) for backbone in ("", "resnet101")),
         *(("finetune", country) for country in ("greece", "china", "taiwan")),
-        *((reader, size) for reader in ("reader_cn", "reader_tw") for size in ("small", "wide")),
+        *(
+            (reader, size)
+            for reader in ("reader_cn", "reader_tw")
+            for size in ("small", "wide", "full")
+        ),
     ],
 )
 def test_a_config_can_write_the_plates_that_it_renders(name, arg):
@@ -95,6 +99,16 @@ def test_a_wide_reader_goes_on_from_the_small_one(name):
         assert wide[field] == small[field]
 
 
+@pytest.mark.parametrize("country", ["cn", "tw"])
+def test_a_full_reader_is_the_papers_network_and_goes_on_from_the_shipped_one(country):
+    full = get_config(f"reader_{country}", "full")
+    assert full.init.checkpoint in readers.shipped()
+    assert (full.model.width, full.image_size) == (1.0, common.get_config().image_size)
+    _, metadata = readers.load(full.init.checkpoint)
+    assert metadata["charset"] == charset.find_charset(full.charset).characters
+    assert metadata["network"]["num_characters"] == full.num_characters
+
+
 @pytest.mark.parametrize(
     ("name", "arg", "says"),
     [
@@ -103,8 +117,8 @@ def test_a_wide_reader_goes_on_from_the_small_one(name):
         ("aolp", "le=600", "582 plates in the paper"),
         ("aolp", "le=all", "should be an int"),
         ("media_lab", "fold=4", "should be one of 0, 1, 2, 3"),
-        ("reader_cn", "large", "size 'large': must be small or wide"),
-        ("reader_tw", "large", "size 'large': must be small or wide"),
+        ("reader_cn", "large", "size 'large': must be small, wide or full"),
+        ("reader_tw", "large", "size 'large': must be small, wide or full"),
     ],
 )
 def test_wrong_arguments_are_explained(name, arg, says):

@@ -127,6 +127,7 @@ def test_what_was_there_stays_where_the_disk_is_full(run, tmp_path, monkeypatch)
         ("tflite", {}, "format 'tflite': must be among"),
         ("npz", {}, "reader: must end in .npz, or say --format"),
         ("onnx", {"about": "x"}, "about is a line in"),
+        ("onnx", {"bits": 8}, "bits are of an .npz alone"),
     ],
 )
 def test_what_a_format_has_not_is_refused(run, tmp_path, style, options, says):

@@ -181,7 +181,7 @@ def test_export_takes_the_format_from_the_suffix_and_says_it(monkeypatch, tmp_pa
         pathlib.Path(to).write_bytes(b"x")
         return 1
 
-    options = {"FORMAT": None, "MAPS": True, "TEMPERATURE": 1.5, "ABOUT": ""}
+    options = {"FORMAT": None, "MAPS": True, "TEMPERATURE": 1.5, "ABOUT": "", "BITS": "8"}
     set_flags(monkeypatch, export, CHECKPOINT="run", TO=str(to), **options)
     monkeypatch.setattr(export, "export", kept)
     assert export._main(["export"]) == 0
@@ -195,7 +195,7 @@ def test_export_takes_the_format_from_the_suffix_and_says_it(monkeypatch, tmp_pa
     set_flags(monkeypatch, export, FORMAT="npz")
     assert export._main(["export"]) == 0
     formats = [("onnx", 0), ("stablehlo", 2), ("stablehlo", 0), ("npz", 0)]
-    assert asked == [(style, True, plates, 1.5, "") for style, plates in formats]
+    assert asked == [(style, True, plates, 1.5, "", 8) for style, plates in formats]
     suffixes = {file.suffix for file in tmp_path.glob("reader.*")}
     assert suffixes == {".onnx", ".stablehlo", ".bin", ".npz"}
     assert "reader.bin: stablehlo, 0.0 MiB" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 import hpa_jax
 from hpa_jax import checkpoint, export, readers, recognize, weights
@@ -43,6 +44,29 @@ def test_a_small_file_reads_as_the_network(reader, shipped):
     assert {x.dtype for x in _leaves(variables)} == {np.dtype("float32")}
     assert metadata["styles"] == ["taiwan_old"]
     assert metadata["about"] == "Plates of nowhere."
+
+
+def test_8_bit_kernels_take_half_the_bytes_again(reader, shipped, tmp_path):
+    (tmp_path / "8.npz").write_bytes(export.export_npz(reader, bits=8))
+    assert (tmp_path / "8.npz").stat().st_size < 0.65 * shipped.stat().st_size
+    kernels, quantised = (
+        traverse_util.flatten_dict(variables["params"], sep="/")
+        for variables in (reader.variables, readers.load(tmp_path / "8.npz")[0])
+    )
+    assert kernels.keys() == quantised.keys()
+    for name, kernel in kernels.items():  # within half a step of each output channel's own scale
+        largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
+        off = np.abs(kernel - quantised[name]).max(axis=tuple(range(kernel.ndim - 1)))
+        assert (off <= (largest / 253 if name.endswith("/kernel") else 0)).all(), name
+    with pytest.raises(ValueError, match="bits 4: must be 8 or 16"):
+        export.export_npz(reader, bits=4)
+
+
+def test_kernels_of_nothing_but_zeros_stay_so_in_8_bits(reader):
+    zeros = jax.tree.map(np.zeros_like, reader.variables)
+    metadata = checkpoint.make_metadata(reader.model, reader.charset, SIZE, ())
+    loaded, _ = readers.from_bytes(readers.to_bytes(zeros, metadata, bits=8))
+    assert not any(x.any() for x in _leaves(loaded))
 
 
 def test_a_run_comes_before_a_shipped_reader_of_its_name(shipped, tmp_path, monkeypatch):
@@ -98,7 +122,7 @@ def test_damaged_and_foreign_files_are_named(shipped, tmp_path):
         readers.load("xy")
     variables, metadata = readers.load("xx")
     (tmp_path / "new.npz").write_bytes(_with_format(readers.to_bytes(variables, metadata)))
-    with pytest.raises(ValueError, match=r"new.npz: has format 99, .* reads format 1"):
+    with pytest.raises(ValueError, match=r"new.npz: has format 99, .* reads formats 1 and 2"):
         readers.load(tmp_path / "new.npz")
     newer = metadata | {"network": metadata["network"] | {"depth": 3}}
     with pytest.raises(ValueError, match="no network of this version of hpa_jax: .*'depth'"):
@@ -106,15 +130,10 @@ def test_damaged_and_foreign_files_are_named(shipped, tmp_path):
 
 
 def _with_format(data):
+    variables, metadata = readers.from_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers, "FORMAT", 99)
-        return readers.to_bytes(*_unchecked(data))
-
-
-def _unchecked(data):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "FORMAT", 1)
-        return readers.from_bytes(data)
+        return readers.to_bytes(variables, metadata)
 
 
 def test_softened_networks_read_the_same_less_surely(reader):

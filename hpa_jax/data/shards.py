@@ -16,6 +16,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from hpa_jax.data import crops, images, records
 from hpa_jax.data.plate import DataError, Plate
+from hpa_jax.whole import write_whole
 
 WORK = ".shards"  # the folder of notes, one JSON a finished shard
 VERSION = 2  # of what a shard holds; another number makes all shards anew
@@ -76,8 +77,7 @@ def write_shard(shard: Shard) -> dict:
     partial.replace(shard.path)
     size = shard.path.stat().st_size
     notes = {"fingerprint": fingerprint, "bytes": size, "plates": plates, "bad": bad}
-    partial.write_text(json.dumps(notes), encoding="utf-8")
-    partial.replace(noted)  # in one step, for a run may be stopped at any time
+    write_whole(noted, json.dumps(notes).encode())  # a run may be stopped at any time
     return notes
 
 

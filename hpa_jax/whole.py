@@ -1,0 +1,18 @@
+"""Files that are there whole or not at all."""
+
+import os
+import pathlib
+
+
+def write_whole(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file in one step: what was there before stays until the new one is whole.
+
+    Raises:
+      OSError: it cannot be written; nothing is left behind.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another may be at it too
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
