@@ -57,3 +57,15 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval_size = 1_000  # fresh rendered plates in an evaluation
     c.keep_checkpoints = 1  # latest ones kept, besides the most accurate
     return c
+
+
+def widen_to_paper(c: ml_collections.ConfigDict, reader: str) -> None:
+    """Has a config go on from a shipped reader, narrower than the paper's network, at its size."""
+    c.init.checkpoint = reader
+    c.model.width = 1.0
+    c.image_size = get_config().image_size
+    c.ema = 0.998
+    c.optimizer.learning_rate = 3e-4
+    c.optimizer.warmup_steps = 100
+    c.data.loose = 1.0
+    c.data.cut = 0.1

@@ -4,9 +4,9 @@
 
 With --config.num_steps=300 that came to 856 of 1,000 plates in ten minutes on two CPU cores.
 --config.init.checkpoint=RUN starts from another reader. The argument is the country: greece, china
-or taiwan. Characters that the old charset shares with
-the new one keep what they learned; the ResNet keeps all it learned and stays as it is. A network
-narrower than the paper's is widened, unless its `--config.model.width` is given.
+or taiwan. Characters that the old charset shares with the new one keep what they learned; the
+ResNet keeps all it learned and stays as it is. A network narrower than the paper's is widened,
+unless its `--config.model.width` is given.
 """
 
 import ml_collections

@@ -27,7 +27,7 @@ half more, to 425 as well.
 
 import ml_collections
 
-from configs import files
+from configs import common, files
 
 
 def get_config(size: str = "small") -> ml_collections.ConfigDict:
@@ -57,14 +57,7 @@ def get_config(size: str = "small") -> ml_collections.ConfigDict:
         c.num_steps = 4_000
         c.eval_every = 250
     if size == "full":
-        c.init.checkpoint = "cn"
-        c.model.width = 1.0
-        c.image_size = (50, 160)
-        c.ema = 0.998
-        c.optimizer.learning_rate = 3e-4
-        c.optimizer.warmup_steps = 100
-        c.data.loose = 1.0
-        c.data.cut = 0.1
+        common.widen_to_paper(c, "cn")
         c.data.rendered = 0.75
         c.num_steps = 2_000
         c.eval_every = 500

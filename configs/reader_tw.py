@@ -49,14 +49,7 @@ def get_config(size: str = "small") -> ml_collections.ConfigDict:
         c.num_steps = 5_000
         c.eval_every = 500
     if size == "full":
-        c.init.checkpoint = "tw"
-        c.model.width = 1.0
-        c.image_size = (50, 160)
-        c.ema = 0.998
-        c.optimizer.learning_rate = 3e-4
-        c.optimizer.warmup_steps = 100
-        c.data.loose = 1.0
-        c.data.cut = 0.1
+        common.widen_to_paper(c, "tw")
         c.data.tilt = 1.6
         c.num_steps = 2_600
         c.eval_every = 650
