@@ -122,7 +122,6 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
         # Only now, and where steps are left: no other command changes the record of a run.
         if first_process and first_step < config.num_steps:
             (workdir / "config.json").write_text(described(config), encoding="utf-8")
-        stop = False
         for step in range(first_step + 1, config.num_steps + 1):
             fed = next(feed)
             state, metrics = train_step(state, train_key, fed)
@@ -146,12 +145,10 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
                 log.draw()
                 stop = stop or interrupted(None)
             if stop:
-                break
-    if stop:
-        raise Interrupted(
-            f"stopped after step {step} of {config.num_steps}, saved: the same command goes on "
-            "from there"
-        )
+                raise Interrupted(
+                    f"stopped after step {step} of {config.num_steps}, saved: the same command "
+                    "goes on from there"
+                )
     return state
 
 
@@ -194,12 +191,12 @@ def resume_or_start(
 
 def described(config: ml_collections.ConfigDict) -> str:
     """A config as JSON, with a digest of the prepared plates that it names."""
-    fields = json.loads(config.to_json_best_effort())
+    record = json.loads(config.to_json_best_effort())
     if config.data.get("prepared"):
         from hpa_jax.data import records  # TFDS is imported only where file data is used
 
-        fields["data"]["contents"] = f"{records.digest(config.data.prepared):08x}"
-    return json.dumps(fields, indent=2)
+        record["data"]["contents"] = f"{records.digest(config.data.prepared):08x}"
+    return json.dumps(record, indent=2)
 
 
 def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]:
