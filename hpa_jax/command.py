@@ -51,3 +51,5 @@ def make_folder(flag: str, path: str) -> None:
         pathlib.Path(path).mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise FileExistsError(f"--{flag}={path}: is a file, must be a folder") from error
+    except OSError as error:
+        raise OSError(f"--{flag}={path}: {error.strerror}") from error

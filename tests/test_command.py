@@ -52,6 +52,8 @@ def test_a_file_in_a_folders_place_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match=f"--to={tmp_path}/file: is a file, must be a folder"):
         command.make_folder("to", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=f"--to={tmp_path}/file/below: Not a directory"):
+        command.make_folder("to", str(tmp_path / "file/below"))
     command.make_folder("to", str(tmp_path / "a/b"))
     assert (tmp_path / "a/b").is_dir()
 
