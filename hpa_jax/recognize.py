@@ -207,9 +207,12 @@ def load_recognizers(paths: Sequence[str] | None = None) -> list[Recognizer]:
     """The readers that commands read with: those at `paths`, or each country's best shipped one.
 
     Raises:
-      ValueError: no path, and no reader is installed with the package; or as `load_recognizer`.
+      ValueError: the paths are one string or empty; or none are given, and no reader is installed
+        with the package; or as `load_recognizer`.
       FileNotFoundError: there is no such reader.
     """
+    if isinstance(paths, str):
+        raise ValueError(f"readers {paths!r}: must be a list, [{paths!r}]")
     if paths is not None and not (paths and all(paths)):
         raise ValueError("--checkpoint is empty: name a reader, or leave it out")
     paths = paths or readers.shipped_default()

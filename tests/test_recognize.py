@@ -428,3 +428,8 @@ def test_a_file_of_another_network_is_named(reader, metadata, tmp_path):
     (tmp_path / "two.npz").write_bytes(readers.to_bytes(reader.variables, metadata))
     with pytest.raises(ValueError, match=r"two.npz: metadata: network.num_classes is 34, but"):
         recognize.load_recognizers(["tw", str(tmp_path / "two.npz")])
+
+
+def test_one_reader_in_a_lists_place_is_named():
+    with pytest.raises(ValueError, match=r"'tw': must be a list, \['tw'\]"):
+        recognize.load_recognizers("tw")
