@@ -1,15 +1,20 @@
 """Media Lab, four folds: trains on three and the difficult plates, tests on the fourth (table 2).
 
 Expected with the plates' true boxes (paper, table 2): 98.13 % of the 427 normal plates over the
-four folds together with ResNet-18, 98.83 % with ResNet-101. With plates found by a detector 95.78
-and 96.96: prepare with --config.data.detections=CSV (hpa_jax/data/detections.py). The paper's folds
-are unpublished; ours follow from data.fold_seed, when preparing. The data set has no labels: write
-annotations.csv as hpa_jax/data/media_lab.py says. The charset greece has the
-letters of Greek plates alone. The paper's labels seem to have AOLP's 34 classes: I and O are
-written as 1 and 0 (figure 5: M1B6822, M010312), and there is a G (NEG027). Where yours have other
-letters, give all steps --config.charset=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ.
+four folds together with ResNet-18, 98.59 % with -34 and -50, 98.83 % with -101. With plates found
+by a detector 95.78 with -18 and -34, 96.72 with -50 and 96.96 with -101: prepare with
+--config.data.detections=CSV (hpa_jax/data/detections.py). The paper's folds are unpublished; ours
+follow from data.fold_seed, when preparing. The data set has no labels: write annotations.csv as
+hpa_jax/data/media_lab.py says. For LS and LP, which the paper's figures seem to be with, it needs
+the column character_boxes, or --config.data.estimate_boxes="('greece',)" when preparing; else texts
+alone teach. The charset greece has the letters of Greek plates alone. The paper's labels seem to
+have AOLP's 34 classes: I and O are written as 1 and 0 (figure 5: M1B6822, M010312; no boxes are
+estimated for such), and there is a G (NEG027). Where yours have other letters, give all steps
+--config.charset=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ.
 
-1. Pre-train on rendered Greek plates (the paper does so before AOLP alone):
+1. Pre-train on rendered Greek plates; with another ResNet configs/synthetic.py:resnet34 and, in
+   step 3, backbone=resnet34. (The paper does so before AOLP alone. As there, leave this out, and in
+   step 3 have init= and the last three flags of step 3 in configs/ccpd.py: an ImageNet network.)
     python -m hpa_jax.main --config=configs/synthetic.py --workdir=runs/synthetic_greece \
         --config.charset=greece --config.data.styles="('greece',)"
 2. Prepare, once; the folder holds annotations.csv:
