@@ -51,8 +51,6 @@ trained jointly; the paper does not say how its own was. Whichever comes first f
     C  --config.loss.semantic=0 --config.loss.position=0 \
         --config.freeze="('backbone','semantic_network','position_network')"
 and S+P→C (99.27, 99.66 and 99.51): --config.loss.character=0, then C.
-Figure 2 is inspect/positions.png of --mode=inspect; figures 4 and 5 are readings_TEST.png and
-failures_TEST.png of a run, with semantic maps if boxes were estimated and loss.semantic is not 0.
 
 Arguments: test=AC|LE|RP, le=582|757 (LE plates used for training), backbone, init (the run or
 shipped reader to start from; init= starts from random weights). The paper's: batch 256, RMSProp,

@@ -11,7 +11,7 @@ characters that CCPD base never shows and the charset lacks (警 of the police) 
 3. Test:
     python -m hpa_jax.main --config=configs/clpd.py --workdir=runs/ccpd --mode=evaluate
 
-Argument: backbone, which nobody need give: the run knows its own.
+Argument: backbone; testing needs none, for the run knows its own.
 """
 
 import ml_collections

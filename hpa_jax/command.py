@@ -20,7 +20,8 @@ def set_up() -> None:
     """
     # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
     # Line by line: a log shows what was said when it was said.
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
+    if sys.stdout:  # which is closed for some services
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
     # Pillow's name no file; `data.images` tells what keeps a picture from being read.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no code

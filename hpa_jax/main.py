@@ -119,6 +119,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(f"error: the config's file: {error}; run from the folder that holds configs/")
     except (OSError, flags.Error) as error:  # the cause stands at the end
         cause = str(error).strip().splitlines()[-1].strip()
+        if "get_config() takes 0 positional arguments" in cause:
+            cause = "--config: this file takes no argument after a colon"
         sys.exit(f"error: {cause.removeprefix('ValueError: ')}")
     except AttributeError as error:
         detail = error.args[0]

@@ -122,8 +122,9 @@ class Recognizer:
         shape = 0, self.model.num_characters, self.model.num_classes + self.model.void
         batches = [np.zeros(shape, np.float32)]
         for decoded in decode_ahead(plates, [self.image_size], batch_size):
-            for error in (sizes for sizes in decoded if isinstance(sizes, ValueError)):
-                raise error
+            for sizes in decoded:
+                if isinstance(sizes, ValueError):
+                    raise sizes
             pixels = np.stack([sizes[self.image_size] for sizes in decoded])
             batches.append(all_probabilities(self.model, self._on_device, pixels))
         return np.concatenate(batches)

@@ -35,6 +35,11 @@ def test_a_user_without_a_home_keeps_no_programs(no_cache_folder, monkeypatch):
     assert jax.config.jax_compilation_cache_dir is None
 
 
+def test_a_closed_standard_output_stops_no_command(monkeypatch):
+    monkeypatch.setattr(command.sys, "stdout", None)  # as Python has it where a service closed it
+    command.set_up()
+
+
 def test_pillow_does_not_warn_of_files_without_their_names(monkeypatch):
     monkeypatch.setattr(command.sys.stdout, "reconfigure", lambda **_: None, raising=False)
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)

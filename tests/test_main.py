@@ -73,6 +73,9 @@ def test_who_names_no_config_is_told_of_one_and_help_says_what_each_mode_does(tm
     command = [sys.executable, "-m", "hpa_jax.main", f"--workdir={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "--config=FILE says what to do: configs/quickstart.py is the shortest" in done.stderr
+    asked = [*command, "--config=configs/quickstart.py:resnet50"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.stderr == "error: --config: this file takes no argument after a colon\n"
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
     said = " ".join(done.stdout.split())
     assert all(f"{mode}: " in said for mode in ("train", "evaluate", "prepare", "inspect"))

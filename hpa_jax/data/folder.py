@@ -98,7 +98,7 @@ def check_columns(row: dict[str, str], path: pathlib.Path) -> None:
     if 0 < len(lacking) < len(BOX):
         raise DataError(path, f"has no column {', '.join(lacking)}: a box is {', '.join(BOX)}")
     others = [name for name in row if name in OTHER_BOXES and row[name]]
-    if others and not any(row.get(name) for name in (*BOX, "corners")):
+    if others and lacking and not row.get("corners"):
         raise DataError(
             path,
             f"has columns {', '.join(others)}, but boxes are read from x1, y1, x2, y2 (left, "

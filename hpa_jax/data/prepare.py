@@ -184,8 +184,8 @@ def _ignore(error: DataError) -> None:
 def _check_directory(directory: pathlib.Path, name: str) -> None:
     info = directory / records.INFO
     try:
-        other = json.loads(info.read_text())["name"] if info.is_file() else name
-    except (ValueError, KeyError) as error:
+        other = json.loads(info.read_text(encoding="utf-8"))["name"] if info.is_file() else name
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(info, "is damaged: remove it and prepare again") from error
     if other != name:
         raise DataError(directory, f"holds another data set, {other}: choose another directory")

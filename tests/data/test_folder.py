@@ -74,6 +74,9 @@ def test_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path):
         list(folder.read(tmp_path))
     trees.write(tmp_path / "labels.csv", "file,text,x,x1,y1,x2,y2\n1.jpg,AB12,7,1,2,3,4\n")
     assert [plate.box for plate in folder.read(tmp_path)] == [(1, 2, 3, 4)]
+    unknown = "file,text,left,x1,y1,x2,y2\n1.jpg,AB12,7,,,,\n"  # left is of something else
+    trees.write(tmp_path / "labels.csv", unknown)
+    assert [plate.box for plate in folder.read(tmp_path)] == [None]
 
 
 def test_a_csv_without_rows_is_named(tmp_path):

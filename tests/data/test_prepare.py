@@ -241,6 +241,9 @@ def test_nothing_to_prepare_and_foreign_directories(tmp_path):
     prepare.prepare("one", reader([plate()]), tmp_path, workers=1)
     with pytest.raises(DataError, match="holds another data set, one"):
         prepare.prepare("two", reader([plate()]), tmp_path, workers=1)
+    (tmp_path / records.INFO).write_text("[]")
+    with pytest.raises(DataError, match="is damaged: remove it and prepare again"):
+        prepare.prepare("one", reader([plate()]), tmp_path, workers=1)
 
 
 @pytest.mark.parametrize("later", [4, 0, 6])
