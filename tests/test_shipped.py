@@ -108,7 +108,7 @@ def blank():
     return list(jax.device_get(render(jax.random.split(jax.random.key(2), 32))["image"]))
 
 
-@pytest.mark.parametrize("name", ["cn", "cn_small", "tw", "tw_small"])  # full ones take too long
+@pytest.mark.parametrize("name", ["cn", "cn_small", "cn_full", "tw", "tw_small", "tw_full"])
 def test_what_is_no_plate_is_not_trusted(name, plates, blank):
     """Plates without a number, shuffled tiles of plates, and noise of several grains."""
     rng = np.random.default_rng(0)
