@@ -147,10 +147,10 @@ class MetricWriter:
 
 
 def _drop_after(path: pathlib.Path, step: int) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    kept = [line for line in lines if _step(line) <= step]
-    if kept != lines:
-        write_whole(path, "".join(kept).encode())  # a disk may be full
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    kept = "".join(f"{line}\n" for line in text.splitlines() if _step(line) <= step)
+    if kept != text:
+        write_whole(path, kept.encode())  # a disk may be full
 
 
 def _step(line: str) -> float:

@@ -59,6 +59,14 @@ def test_a_full_disk_takes_no_metrics_when_a_run_goes_on(tmp_path, monkeypatch):
     assert [(f, f.read_text()) for f in tmp_path.iterdir()] == [(path, before)]
 
 
+def test_a_last_line_without_its_end_is_kept_apart_from_the_next(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}')  # as a killed run leaves it
+    with contextlib.closing(progress.MetricWriter(tmp_path, first_step=1)) as writer:
+        writer.write(2, {"loss": 0.5})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
 def test_a_bar_that_nobody_sees_keeps_no_file_open(tmp_path, monkeypatch):
     log = make_log(tmp_path)
 
