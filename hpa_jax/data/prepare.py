@@ -122,34 +122,48 @@ def prepare(
     # --- Second pass: the photographs. Until it is finished again, nobody should open the set.
     (directory / records.INFO).unlink(missing_ok=True)
     chosen = (plate for plate in read(_ignore) if plate.text and labels.usable(plate, _ignore))
+    shards_of = {split: -(-total // plates_a_shard) for split, total in totals.items()}
     work = (
         Shard(path, split, plates, rectify, margin, strict=not skip_bad)
-        for split, path, plates in _cut(chosen, totals, directory, name, plates_a_shard)
+        for split, path, plates in _cut(chosen, totals, shards_of, directory, name)
     )
-    files = sum(-(-total // plates_a_shard) for total in totals.values())
-    workers = min(workers or machine.cores(), files)  # a process takes seconds to start
-    statistics, lengths, sizes, unreadable = _write_all(work, workers, sum(totals.values()))
-    bad += unreadable
-    if not any(n for shards in lengths.values() for n in shards.values()):
+    workers = workers or machine.cores()
+    workers = min(workers, sum(shards_of.values()))  # a process takes seconds to start
+    written = _write_all(work, workers, totals.total())
+    bad += written.bad
+    if not any(n for files in written.lengths.values() for n in files.values()):
         raise DataError(name, f"none of its photographs can be used; the first: {bad[0]}")
 
-    report = Report(name, dict(expected or {}))
-    report.without_text, report.whole_images = without_text, whole_images
-    statistics.fill(report, labels.charset)
-    report.bad = sorted(map(str, bad))
-    _finish(directory, name, lengths, sizes, report)
+    report = Report(
+        name,
+        dict(expected or {}),
+        without_text=without_text,
+        whole_images=whole_images,
+        bad=sorted(map(str, bad)),
+    )
+    written.statistics.fill(report, labels.charset)
+    _finish(directory, written, report)
     return report
 
 
-def _write_all(
-    work: Iterable[Shard], workers: int, total: int
-) -> tuple[Statistics, dict[str, dict[str, int]], collections.Counter[str], list[DataError]]:
-    """Writes all shards, and shows the progress.
+class Written(NamedTuple):
+    """What stands in the shards.
 
-    Returns:
-      Statistics of the plates, their number by split and file, bytes by split, and what could not
-      be used.
+    Attributes:
+      statistics: of the plates.
+      lengths: by split, each file's name and the number of plates in it.
+      sizes: bytes by split.
+      bad: what could not be used.
     """
+
+    statistics: Statistics
+    lengths: dict[str, dict[str, int]]
+    sizes: dict[str, int]
+    bad: list[DataError]
+
+
+def _write_all(work: Iterable[Shard], workers: int, total: int) -> Written:
+    """Writes all shards, of `total` plates, and shows the progress."""
     statistics, lengths = Statistics(), collections.defaultdict(dict)
     sizes, bad = collections.Counter(), []
     with tqdm(total=total, unit="plate", dynamic_ncols=True) as progress:
@@ -160,7 +174,7 @@ def _write_all(
             lengths[shard.split][shard.path.name] = len(notes["plates"])
             sizes[shard.split] += notes["bytes"]
             progress.update(len(shard.plates))
-    return statistics, lengths, sizes, bad
+    return Written(statistics, lengths, sizes, bad)
 
 
 def _count(
@@ -194,16 +208,17 @@ def _check_directory(directory: pathlib.Path, name: str) -> None:
 def _cut(
     plates: Iterable[Plate],
     totals: collections.Counter[str],
+    shards_of: dict[str, int],
     directory: pathlib.Path,
     name: str,
-    plates_a_shard: int,
 ) -> Iterator[tuple[str, pathlib.Path, list[Plate]]]:
     """Yields (split, path, plates) for each shard; all of a split but the last equally long.
+
+    `totals` and `shards_of` are the numbers of plates and of shards by split.
 
     Raises:
       DataError: these are not the plates that were counted.
     """
-    shards_of = {split: -(-total // plates_a_shard) for split, total in totals.items()}
     size_of = {split: -(-totals[split] // count) for split, count in shards_of.items()}
     waiting, done = collections.defaultdict(list), collections.Counter()
     seen = collections.Counter()
@@ -247,16 +262,10 @@ def _finished(running: dict) -> Iterator[tuple[Shard, dict]]:
         yield running.pop(future), future.result()
 
 
-def _finish(
-    directory: pathlib.Path,
-    name: str,
-    lengths: dict[str, dict[str, int]],
-    sizes: dict[str, int],
-    report: Report,
-) -> None:
+def _finish(directory: pathlib.Path, written: Written, report: Report) -> None:
     """Removes what an earlier run left over, and writes the report and TFDS's metadata."""
-    keep = {shard for shards in lengths.values() for shard in shards}
-    for path in directory.glob(f"{name}-*.array_record-*"):
+    keep = {file for files in written.lengths.values() for file in files}
+    for path in directory.glob(f"{report.name}-*.array_record-*"):
         if path.name not in keep:
             path.unlink()
             notes_path(path).unlink(missing_ok=True)
@@ -266,13 +275,16 @@ def _finish(
     splits = [
         tfds.core.SplitInfo(
             name=split,
-            shard_lengths=[shards[shard] for shard in sorted(shards)],
-            num_bytes=sizes[split],
+            shard_lengths=[files[file] for file in sorted(files)],
+            num_bytes=written.sizes[split],
             filename_template=tfds.core.ShardedFileTemplate(
-                data_dir=directory, dataset_name=name, split=split, filetype_suffix="array_record"
+                data_dir=directory,
+                dataset_name=report.name,
+                split=split,
+                filetype_suffix="array_record",
             ),
         )
-        for split, shards in sorted(lengths.items())
+        for split, files in sorted(written.lengths.items())
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=directory, features=records.FEATURES, split_infos=splits, check_data=False
