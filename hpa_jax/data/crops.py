@@ -84,42 +84,42 @@ def _upright(image: Image.Image, box: Box, characters: np.ndarray, margin: float
     region = _clip((x1 - dx, y1 - dy, x2 + dx, y2 + dy), (0.0, 0.0, *image.size))
     left, top = math.floor(region[0]), math.floor(region[1])
     right, bottom = math.ceil(region[2]), math.ceil(region[3])
-    scale = min(1.0, max(MAX_WIDTH / (x2 - x1), MAX_HEIGHT / (y2 - y1)))
-    size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
-    # Rounding the size scales both directions a little differently.
-    scales = np.array([size[0] / (right - left), size[1] / (bottom - top)], np.float32)
-    cut = image.crop((left, top, right, bottom))
-    if cut.size != size:
-        cut = cut.resize(size, Image.Resampling.BICUBIC)
+    cut, scales = _shrink(image.crop((left, top, right, bottom)), x2 - x1, y2 - y1)
     moved = (np.array(box, np.float32).reshape(2, 2) - (left, top)) * scales
     return Crop(cut, tuple(map(float, moved.ravel())), (characters - (left, top)) * scales)
 
 
 def _rectified(image: Image.Image, corners: Corners, characters: np.ndarray, margin: float) -> Crop:
     left_top, right_top, right_bottom, left_bottom = corners
-    width = max(math.dist(left_top, right_top), math.dist(left_bottom, right_bottom))
-    height = max(math.dist(left_top, left_bottom), math.dist(right_top, right_bottom))
     # Slanted sides make a plate look taller than it is, never wider: sizes need no finer estimate,
     # since networks see one size only.
-    scale = min(1.0, max(MAX_WIDTH / width, MAX_HEIGHT / height))
+    width = max(math.dist(left_top, right_top), math.dist(left_bottom, right_bottom))
+    height = max(math.dist(left_top, left_bottom), math.dist(right_top, right_bottom))
     dx, dy = round(margin * width), round(margin * height)
     box = (dx, dy, dx + max(2, round(width)), dy + max(2, round(height)))
     to_photograph = homography(box_corners(box), corners)
-    canvas = box[2] + dx, box[3] + dy
     # Pillow maps pixel centres, and adds the half pixel itself.
     cut = image.transform(
-        canvas,
+        (box[2] + dx, box[3] + dy),
         Image.Transform.PERSPECTIVE,
         (to_photograph / to_photograph[2, 2]).ravel()[:8],
         Image.Resampling.BICUBIC,
     )
-    size = max(1, round(scale * canvas[0])), max(1, round(scale * canvas[1]))
-    scales = np.array([size[0] / canvas[0], size[1] / canvas[1]], np.float32)
-    if cut.size != size:
-        cut = cut.resize(size, Image.Resampling.BICUBIC)
+    cut, scales = _shrink(cut, width, height)
     moved = (np.array(box, np.float32).reshape(2, 2) * scales).ravel()
     moved_characters = transform(np.linalg.inv(to_photograph), characters) * scales
     return Crop(cut, tuple(map(float, moved)), moved_characters.astype(np.float32))
+
+
+def _shrink(cut: Image.Image, width: float, height: float) -> tuple[Image.Image, np.ndarray]:
+    """A crop, shrunk until its plate of width×height is as small as the prepared set has it.
+
+    Returns it and its horizontal and vertical scale, float32 (2,), which rounding sets apart.
+    """
+    scale = min(1.0, max(MAX_WIDTH / width, MAX_HEIGHT / height))
+    size = tuple(max(1, round(scale * extent)) for extent in cut.size)
+    scales = np.divide(size, cut.size).astype(np.float32)
+    return cut if cut.size == size else cut.resize(size, Image.Resampling.BICUBIC), scales
 
 
 def homography(source: Corners, target: Corners) -> np.ndarray:
