@@ -38,6 +38,7 @@ setuptools.setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12",
         "pillow>=11",
+        "scipy",
         "tensorboardX",
         "tqdm",
     ],
