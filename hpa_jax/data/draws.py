@@ -1,5 +1,7 @@
 """Random numbers by the handful: one draw from a key, dealt out number by number."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -21,9 +23,7 @@ class Draws:
         self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()
     ) -> jax.Array:
         """Uniform numbers in [low, high)."""
-        size = 1
-        for extent in shape:
-            size *= extent
+        size = math.prod(shape)
         if self._dealt + size > len(self._numbers):
             raise ValueError(f"Draws: only {len(self._numbers)} numbers were drawn, ask for more")
         dealt = self._numbers[self._dealt : self._dealt + size].reshape(shape)

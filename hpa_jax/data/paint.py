@@ -69,8 +69,8 @@ def plate(
     background, layers, backlight = _surroundings(draws, x, y, edge)
     layers += _face(draws, layout.grounds[palette], face, y)
     layers += [_border(layout, edge, pixel, ink_colour)]
-    places, colours, stuck = _stick(draws, layout, x, y, ink_colour)
-    layers += [(stuck[0], colours[0]), (stuck[1], colours[1])]
+    box, stuck = _stick(draws, layout, x, y, ink_colour)
+    layers += stuck
     layers += [(ink * _wear(draws, ink), ink_colour), _gloss(draws, ink)]
     layers += [_frame(draws, edge, pixel)]
     layers += _bolts(draws, layout, x, y, pixel)
@@ -81,7 +81,7 @@ def plate(
 
     image = background[:, None, None]
     for alpha, colour in layers:
-        planes = colour[:, None, None] if colour.ndim == 1 else pick(places, colour)
+        planes = colour[:, None, None] if colour.ndim == 1 else pick(box, colour)
         image = image + alpha * (planes - image)
     return jnp.clip(image * light, 0, 1.2)
 
@@ -124,30 +124,28 @@ def _border(layout: Layout, edge: jax.Array, pixel: jax.Array, ink_colour: jax.A
 
 def _stick(
     draws: Draws, layout: Layout, x: jax.Array, y: jax.Array, ink_colour: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+) -> tuple[jax.Array, list[Layer]]:
     """The style's decals, and stickers of inspectors and dealers, under the characters.
 
-    Returns each pixel's box, the boxes' colours (N, 3) of ground and print, and how much ground
-    and print cover.
+    Returns each pixel's box, (H, W), and the layers of their grounds and of what is printed on
+    them, with colours by box, (N, 3).
     """
     count = len(layout.decal_boxes)
     own_ink = layout.decal_shows[:, 1:]
     inks = layout.decal_colours[:, 1] * own_ink + ink_colour * (1 - own_ink)
     seen = draws.uniform(shape=(count,)) < layout.decal_odds
-    stickers = _stickers(draws, layout)
-    boxes = jnp.concatenate([layout.decal_boxes, stickers[0]])
-    grounds = jnp.concatenate([layout.decal_colours[:, 0], stickers[1]])
-    inks = jnp.concatenate([inks, stickers[2]])
-    signs = jnp.concatenate([layout.decal_signs, stickers[3]])
-    opaque = jnp.concatenate([seen * layout.decal_shows[:, 0], stickers[4]])
-    printed = jnp.concatenate([seen * draws.uniform(0.4, 1, (count,)), stickers[4]])
+    opaque = seen * layout.decal_shows[:, 0]
+    decals = layout.decal_boxes, layout.decal_colours[:, 0], inks, layout.decal_signs, opaque
+    pairs = zip(decals, _stickers(draws, layout), strict=True)
+    boxes, grounds, inks, signs, opaque = map(jnp.concatenate, pairs)
+    printed = jnp.concatenate([seen * draws.uniform(0.4, 1, (count,)), opaque[count:]])
 
     boxes = jnp.where(jnp.maximum(opaque, printed)[:, None] > 0, boxes, jnp.array(AWAY))
     places = Places(boxes, x, y)
     inside = places.inside()
     print_alpha = _signs(*places.place(), places.pick(signs), draws.uniform())
     print_alpha = print_alpha * inside * places.pick(printed)
-    return places.index, (grounds, inks), (inside * places.pick(opaque), print_alpha)
+    return places.index, [(inside * places.pick(opaque), grounds), (print_alpha, inks)]
 
 
 def _stickers(draws: Draws, layout: Layout) -> tuple[jax.Array, ...]:

@@ -133,7 +133,7 @@ def _ink_depth(
 ) -> jax.Array:
     """How deep each pixel lies in the strokes of a character or separator, in plate heights."""
     _, glyphs_per_font, rows, columns = distance.shape
-    choice = jnp.floor(draws.uniform() * layout.font_counts).astype(jnp.int32)
+    choice = draws.index(layout.font_counts)  # one draw: a row's characters share their font
     font = jnp.take_along_axis(layout.fonts, choice[:, None], axis=1)[:, 0]
     glyph = font * glyphs_per_font + jnp.minimum(characters, glyphs_per_font - 1)
     u, v = slots.place()
