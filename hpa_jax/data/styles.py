@@ -109,7 +109,7 @@ _MOTORCYCLE = PlateStyle(
     bolts=(68, 22, 14),
     decals=(
         _region((95, 12, 205, 36)),
-        Decal((50, 126, 250, 142), 14, ink=(60, 70, 110), probability=0.25),
+        dataclasses.replace(_DEALER, box=(50, 126, 250, 142)),
     ),
 )
 
@@ -136,9 +136,9 @@ STYLES = {
         stickers=0.22,
         bolts=(68, 22, 14),
         decals=(
-            Decal((50, 122, 250, 134), 3, ink=(176, 190, 206), probability=0.5),
+            dataclasses.replace(_BLOSSOMS, box=(50, 122, 250, 134)),
             _region((105, 12, 195, 33)),
-            Decal((50, 124, 250, 140), 14, ink=(60, 70, 110), probability=0.25),
+            dataclasses.replace(_DEALER, box=(50, 124, 250, 140)),
         ),
     ),
     "taiwan_old_five": dataclasses.replace(  # lorries and the like
