@@ -1,11 +1,10 @@
-"""Characters and their class ids. A class id is a character's place in its charset."""
+"""Characters, labels and class ids. A class id is a character's place in its charset."""
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
-
-from hpa_jax.data.plate import normalise_text
 
 DIGITS = "0123456789"
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # no I and no O: plates avoid them
@@ -15,6 +14,8 @@ _CODES = (
     "BJ SH TJ CQ HE SX NM LN JL HL JS ZJ AH FJ JX SD HA HB HN GD GX HI SC GZ YN XZ SN GS QH NX XJ"
 )
 PROVINCE_CODES = dict(zip(PROVINCES, _CODES.split(), strict=True))  # of ISO 3166-2
+_SEPARATORS = "-‐‑–—_.,:;/|·•・∙⋅"
+_LOOK_ALIKES = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +103,16 @@ def find_charset(name: str) -> Charset:
         return Charset(name)
     except ValueError as error:
         raise ValueError(f"{error}; the names known are {', '.join(CHARSETS)}") from error
+
+
+def normalise_text(text: str) -> str:
+    """Returns a label as networks read it: upper case, no spaces and separators.
+
+    Greek capitals that look like Latin ones become these. Any other sign stays, so that a label
+    with a hidden character (A12*45) is found to be none.
+    """
+    text = unicodedata.normalize("NFKC", text).upper().translate(_LOOK_ALIKES)
+    return "".join(c for c in text if not (c.isspace() or c in _SEPARATORS))
 
 
 def spell_out(text: str) -> str:

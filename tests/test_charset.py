@@ -61,6 +61,14 @@ def test_signs_that_no_label_has_are_refused(signs, named):
         charset.find_charset(signs)
 
 
+def test_labels_lose_separators_and_nothing_else():
+    assert charset.normalise_text(" 皖a·d-12_34 5") == "皖AD12345"
+    assert charset.normalise_text("ΥΝΚ-3401") == "YNK3401"  # Greek capitals
+    assert charset.normalise_text("ＡＢ－１２３４") == "AB1234"  # as wide as Chinese characters
+    for hidden in "*?□":
+        assert hidden in charset.normalise_text(f"AB{hidden}123")
+
+
 def test_what_fonts_lack_is_spelled_out():
     assert charset.spell_out("皖A1Ä가") == "[AH]A1Ä[U+AC00]"
     assert charset.spell_out("晋陕") == "[SX][SN]"

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from hpa_jax import charset
 from hpa_jax.data import files
-from hpa_jax.data.plate import Box, DataError, OnBad, Plate, make_box, normalise_text, stop
+from hpa_jax.data.plate import Box, DataError, OnBad, Plate, make_box, stop
 
 EXPECTED = {"ac": (681,), "le582": (582,), "le175": (175,), "rp": (611,)}
 SUBSETS = ("ac", "le", "rp")
@@ -121,7 +121,7 @@ def _box(path: pathlib.Path) -> Box:
 
 def _text(path: pathlib.Path) -> str:
     lines = files.read_text(path).split()
-    text = normalise_text("".join(lines))
+    text = charset.normalise_text("".join(lines))
     if not 1 <= len(text) <= 8:
         raise DataError(path, f"{text[:40]!r} is no plate's text: one character a line")
     return text

@@ -12,6 +12,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from hpa_jax.charset import normalise_text
 from hpa_jax.data import files
 from hpa_jax.data.plate import (
     DataError,
@@ -20,7 +21,6 @@ from hpa_jax.data.plate import (
     hull,
     make_box,
     make_corners,
-    normalise_text,
     stop,
 )
 

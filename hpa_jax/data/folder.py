@@ -22,6 +22,7 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+from hpa_jax.charset import normalise_text
 from hpa_jax.data import files
 from hpa_jax.data.plate import (
     Corners,
@@ -32,7 +33,6 @@ from hpa_jax.data.plate import (
     hull,
     make_box,
     make_corners,
-    normalise_text,
     overlap,
     stop,
 )

@@ -12,17 +12,12 @@ import dataclasses
 import math
 import pathlib
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, x1 < x2 and y1 < y2
 Point = tuple[float, float]  # x, y in pixels
 Corners = tuple[Point, Point, Point, Point]  # left-top, right-top, right-bottom, left-bottom
-
-
-_SEPARATORS = "-‐‑–—_.,:;/|·•・∙⋅"
-_LOOK_ALIKES = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX")
 
 
 class DataError(ValueError):
@@ -85,16 +80,6 @@ class Plate:
     def source(self) -> pathlib.Path | str:
         """What errors call it: its file, or where it has none its name."""
         return self.image if isinstance(self.image, pathlib.Path) else self.name
-
-
-def normalise_text(text: str) -> str:
-    """Returns a label as networks read it: upper case, no spaces and separators.
-
-    Greek capitals that look like Latin ones become these. Any other sign stays, so that a label
-    with a hidden character (A12*45) is found to be none.
-    """
-    text = unicodedata.normalize("NFKC", text).upper().translate(_LOOK_ALIKES)
-    return "".join(c for c in text if not (c.isspace() or c in _SEPARATORS))
 
 
 def make_box(numbers: Sequence[float], source: object) -> Box:

@@ -8,18 +8,11 @@ import random
 
 import pytest
 
+from hpa_jax.charset import normalise_text
 from hpa_jax.data import files, folder
 from hpa_jax.data.plate import DataError
 from tests.data import trees
 from tests.data.trees import counts
-
-
-def test_labels_lose_separators_and_nothing_else():
-    assert folder.normalise_text(" 皖a·d-12_34 5") == "皖AD12345"
-    assert folder.normalise_text("ΥΝΚ-3401") == "YNK3401"  # Greek capitals
-    assert folder.normalise_text("ＡＢ－１２３４") == "AB1234"  # as wide as Chinese characters
-    for hidden in "*?□":
-        assert hidden in folder.normalise_text(f"AB{hidden}123")
 
 
 def test_without_splits_a_tenth_is_held_back(tmp_path):
@@ -211,7 +204,7 @@ def test_mutated_label_files_give_true_plates_or_errors(tmp_path):
         cells = {cell.strip() for row in rows_again for cell in row}
         for plate in plates:  # nothing is invented: name and text stand in the file as they are
             assert plate.name in cells
-            assert plate.text in {folder.normalise_text(cell) for cell in cells}
+            assert plate.text in {normalise_text(cell) for cell in cells}
     assert min(outcomes["file"], outcomes["row"], outcomes["read"]) > 100
 
 
