@@ -9,10 +9,7 @@ PACKAGE = pathlib.Path(__file__).with_name("hpa_jax") / "__init__.py"
 VERSION = re.search(r'__version__ = "(.+)"', PACKAGE.read_text(encoding="utf-8"))[1]
 
 TEST = ["hypothesis", "pytest", "pytest-xdist>=3.7", "ruff", "safetensors", "tabulate"]
-TFDS = [
-    "tensorflow-datasets>=4.9.10",
-    "importlib_resources",
-]  # the second is undeclared by the first
+TFDS = ["tensorflow-datasets>=4.9.10", "importlib_resources"]  # which TFDS needs and does not list
 EXPORT = ["flatbuffers"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 

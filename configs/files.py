@@ -43,8 +43,8 @@ def of_reader(init: str) -> tuple[float, tuple[int, int], int, str] | None:
     run, _ = checkpoint.split_step(pathlib.Path(init))
     if not init or not (run / "config.json").is_file():
         return None
-    run = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    return run["model"]["width"], tuple(run["image_size"]), run["num_characters"], run["charset"]
+    c = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    return c["model"]["width"], tuple(c["image_size"]), c["num_characters"], c["charset"]
 
 
 def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:

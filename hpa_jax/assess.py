@@ -260,7 +260,7 @@ def _main(argv: Sequence[str]) -> int:
     if len(argv) + bool(_RENDERED.value) != 2:
         raise app.UsageError("name one folder of labelled photographs, or give --rendered=N")
     names = _CHECKPOINT.value
-    ignored = _SPLIT.value or _MARGIN.value if _RENDERED.value else _FONTS.value
+    ignored = (_SPLIT.value or _MARGIN.value) if _RENDERED.value else _FONTS.value
     if ignored:
         raise app.UsageError("--split and --margin are for photographs, --fonts is for --rendered")
     if (_RENDERED.value or _FIT.value) and len(names or ()) != 1:

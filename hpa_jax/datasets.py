@@ -107,16 +107,16 @@ def inspect_prepared(config: ml_collections.ConfigDict, workdir: str | pathlib.P
     Raises:
       DataError: nothing is prepared there.
     """
-    data, charset = config.data, find_charset(config.charset)
-    key, augment_one = jax.random.key(config.seed), augment_batch(config)
+    data, key = config.data, jax.random.key(config.seed)
+    augment_batch = make_augment(config)
     paths = inspect.inspect(
         data.prepared,
         pathlib.Path(workdir) / "inspect",
-        charset,
+        find_charset(config.charset),
         config.num_characters,
         image_size=config.image_size,
-        jitter=config.data.jitter,
-        augment=lambda batch: jax.device_get(augment_one(key, batch)),
+        jitter=data.jitter,
+        augment=lambda batch: jax.device_get(augment_batch(key, batch)),
         unused=getattr(READERS.get(data.reader), "UNUSED", ()),
     )
     print(records.read_report(data.prepared))
@@ -124,7 +124,7 @@ def inspect_prepared(config: ml_collections.ConfigDict, workdir: str | pathlib.P
         print(path)
 
 
-def augment_batch(
+def make_augment(
     config: ml_collections.ConfigDict,
 ) -> Callable[[jax.Array, dict[str, jax.Array]], dict[str, jax.Array]]:
     """What training does to a batch from files, on the device: a jitted (key, batch) -> batch."""

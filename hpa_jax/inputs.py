@@ -62,7 +62,7 @@ def make_inputs(
     # A sharding over other hosts' devices: they read the rest of each batch.
     alone = sharding.is_fully_addressable
     part = (0, 1) if alone else (jax.process_index(), jax.process_count())
-    make_batch, rendered = datasets.augment_batch(config), _rendered_rows(config)
+    make_batch, rendered = datasets.make_augment(config), _rendered_rows(config)
     if rendered:
         make_batch = _mix(make_batch, make_render(config, sharding), rendered)
 

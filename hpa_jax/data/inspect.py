@@ -49,9 +49,9 @@ def inspect(
     everywhere = [sum(map(collections.Counter, place), collections.Counter()) for place in places]
     paths = [out / "positions.png"]
     charts.positions(everywhere).savefig(paths[0])
+    network = charset, num_characters, image_size
     for split, positions in by_split.items():
-        shape = charset, num_characters, image_size
-        batch, trained = (sample(directory, split, *shape, move) for move in (0.0, jitter))
+        batch, trained = (sample(directory, split, *network, move) for move in (0.0, jitter))
         augmented = augment(trained) if augment else trained
         paths += [out / f"{split}.png", out / f"{split}_positions.png"]
         contact_sheet(batch, augmented, charset).save(paths[-2])
