@@ -6,6 +6,8 @@ The network is a small one with random weights; a trained one comes from
 `variables, metadata = readers.load("runs/quickstart")`, as does a shipped one by its name.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ IMAGES = np.random.default_rng(0).random((2, 50, 160, 3), np.float32)
 SIZE = {"width": 0.125, "num_characters": 6}
 
 
-def initialise(seed: int, **network) -> tuple[HPANet, dict]:
+def initialise(seed: int, **network: Any) -> tuple[HPANet, dict]:
     model = HPANet(**SIZE | network)
     key = jax.random.key(seed, impl="rbg")  # compiles in a quarter of the time
     return model, jax.jit(model.init)(key, jnp.zeros((1, 50, 160, 3)))

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import jax
 import ml_collections
@@ -269,7 +270,7 @@ def _hint(config: ml_collections.ConfigDict) -> str:
     return "; the CSV's column split, or a folder of that name, makes one, once prepared again"
 
 
-def _named(table: dict, name: str, field: str):
+def _named(table: dict[str, Any], name: str, field: str) -> Any:
     if name not in table:
         raise ValueError(f"{field}={name!r} should be one of {', '.join(sorted(table))}")
     return table[name]

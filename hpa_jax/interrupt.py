@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import types
 from collections.abc import Callable, Iterator
 
 import jax
@@ -32,7 +33,7 @@ def catch_interrupts(first_step: int = 0) -> Iterator[Callable[[int | None], boo
         return
     received = []
 
-    def handle(number, frame):
+    def handle(number: int, _: types.FrameType | None) -> None:
         received.append(number)
         with contextlib.suppress(OSError):  # Ctrl-C ended `| tee` too: nobody reads on
             # Not print: a handler may come in the middle of one.

@@ -64,25 +64,27 @@ def maps_row(
     wrong = truth not in (None, reading.text)
     tiles = 1 + (semantic is not None) + len(maps)
     row = Image.new("RGB", ((width + 4) * tiles, height + CAPTION * (1 + wrong)), PAPER)
-    draw = ImageDraw.Draw(row)
     colour = WRONG if wrong else INK if truth is None else RIGHT
     caption = f"{spell_out(reading.text)}  {reading.confidence:.2f}"
     if wrong:
         caption += f"\nlabel {spell_out(truth)}"
-    _tile(row, draw, 0, image_HWC, caption, colour)
+    _tile(row, 0, image_HWC, caption, colour)
     if semantic is not None:
-        _tile(row, draw, width + 4, painted(image_HWC, *semantic), "semantic map", INK)
+        _tile(row, width + 4, painted(image_HWC, *semantic), "semantic map", INK)
     for i, (map_hw, (character, confidence)) in enumerate(
         zip(maps, reading.characters, strict=False), start=tiles - len(maps)
     ):
         tile = overlay(image_HWC, map_hw)
-        _tile(row, draw, i * (width + 4), tile, f"{spell_out(character)}  {confidence:.2f}", INK)
+        _tile(row, i * (width + 4), tile, f"{spell_out(character)}  {confidence:.2f}", INK)
     return row
 
 
-def _tile(row, draw, left, pixels, caption, colour) -> None:
+def _tile(
+    row: Image.Image, left: int, pixels: np.ndarray, caption: str, colour: tuple[int, int, int]
+) -> None:
     row.paste(Image.fromarray(pixels), (left, 0))
-    draw.text((left + 2, pixels.shape[0] + 2), caption, fill=colour, font=_font(caption.isascii()))
+    place, font = (left + 2, pixels.shape[0] + 2), _font(caption.isascii())
+    ImageDraw.Draw(row).text(place, caption, fill=colour, font=font)
 
 
 @functools.cache

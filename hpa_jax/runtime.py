@@ -16,8 +16,9 @@ from hpa_jax import machine
 from hpa_jax.models.hpa import HPANet
 
 RUNTIMES = ("auto", "xla", "onnx")
-# uint8 images B×H×W×3, whether maps are wanted -> ids B×Cp, confidences B×Cp, maps B×h×w×Cp or None
-Forward = Callable[[np.ndarray, bool], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
+# ids B×Cp, confidences B×Cp, maps B×h×w×Cp or None
+Read = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+Forward = Callable[[np.ndarray, bool], Read]  # of uint8 images B×H×W×3, and whether maps are wanted
 
 
 def make_forward(
@@ -105,7 +106,7 @@ def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forwa
     # What misses or misshapes an array is told now, not over the first plate.
     compiled.eval_shape(variables, jax.ShapeDtypeStruct((1, *image_size, 3), np.uint8))
 
-    def forward(images_BHWC: np.ndarray, with_maps: bool):
+    def forward(images_BHWC: np.ndarray, with_maps: bool) -> Read:
         ids, confidences, maps = compiled(variables, _pad(images_BHWC))
         wanted = (ids, confidences, maps if with_maps else None)
         return jax.tree.map(lambda x: np.asarray(x)[: len(images_BHWC)], wanted)
@@ -132,7 +133,7 @@ def _on_onnx_runtime(model: HPANet, variables: Any, image_size: tuple[int, int])
         file.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
-    def forward(images_BHWC: np.ndarray, with_maps: bool):
+    def forward(images_BHWC: np.ndarray, with_maps: bool) -> Read:
         names = ["ids", "confidences", "maps"][: 2 + (with_maps and model.attention)]
         outputs = session.run(names, {"images": images_BHWC})
         return (*outputs, None)[:3]

@@ -43,7 +43,9 @@ def augment(
         raise ValueError(f"images are {batch['image'].dtype}: must be uint8")
     num_characters = batch["characters"].shape[-1]
 
-    def one(key: jax.Array, image: jax.Array, semantic: jax.Array, position: jax.Array):
+    def one(
+        key: jax.Array, image: jax.Array, semantic: jax.Array, position: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         parameters, noise = jax.random.split(key)
         draws = Draws(parameters, 256, strength)
         height, width = semantic.shape
