@@ -94,13 +94,14 @@ def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plat
         raise DataError(folder, "has no groundtruth_localization folder beside Image")
     splits = _splits(subset, list(images))
     for stem, name in images.items():
-        for label, split in ((stem, splits[stem]), (f"{stem}_2", f"{subset}_second")):
-            if label != stem and (label in images or not _labelled(label, boxes, texts)):
-                continue
+        labels, second = {stem: splits[stem]}, f"{stem}_2"
+        if second not in images and _labelled(second, boxes, texts):
+            labels[second] = f"{subset}_second"
+        for label, split in labels.items():
             try:
-                box = _box(boxes / f"{label}.txt")
-                second_unread = label != stem and not (texts / f"{label}.txt").exists()
-                text = "" if second_unread else _text(texts / f"{label}.txt")
+                box, path = _box(boxes / f"{label}.txt"), texts / f"{label}.txt"
+                # A second plate may lack its text; a first one that does is a mistake.
+                text = _text(path) if label == stem or path.exists() else ""
                 yield Plate(image_folder / name, f"{subset.upper()}/{label}", split, text, box)
             except DataError as error:
                 on_bad(error)
