@@ -56,7 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval_every = 1_000  # steps between two evaluations, each with a checkpoint
     c.eval_size = 1_000  # fresh rendered plates in an evaluation
     c.keep_checkpoints = 1  # latest ones kept, besides the most accurate
-    return c
+    return c.lock()  # a config file that misspells a field is refused; c.unlocked() adds one
 
 
 def widen_to_paper(c: ml_collections.ConfigDict, reader: str) -> None:

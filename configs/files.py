@@ -49,7 +49,7 @@ def of_reader(init: str) -> tuple[float, tuple[int, int], int, str] | None:
 
 def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
     """A config for a data set of files; `reader` is a name in hpa_jax.datasets.READERS."""
-    c = common.get_config()
+    c = common.get_config().unlock()
     c.model.backbone = backbone
     c.init.checkpoint = init
     # The paper's rate is for trained weights ("Implementation Details"); random ones need more.
@@ -73,7 +73,7 @@ def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
     c.data.augment = 1.0  # strength of augmentation on the device; 0: none
     c.data.rendered = 0.0  # share of each training batch that is rendered plates of data.styles
     c.data.workers = 2  # that decode and resize, for each process of a job
-    return c
+    return c.lock()
 
 
 def parse_arg(arg: str | None, **defaults: str | int) -> dict:

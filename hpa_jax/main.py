@@ -6,6 +6,7 @@ Flags, modes, signals and exit statuses; all else is in libraries that tests and
 import atexit
 import os
 import pathlib
+import re
 import signal
 import sys
 import threading
@@ -125,7 +126,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except AttributeError as error:
         detail = error.args[0]
         detail = detail.args[0] if isinstance(detail, KeyError) else detail
-        sys.exit(f"error: the config has no field {' '.join(str(detail).split())}")
+        # Of a field that the file sets, ml_collections lists all that there are.
+        name = re.sub(r'^Key "(.*?)" does not exist.*}"', r"'\1'", " ".join(str(detail).split()))
+        sys.exit(f"error: the config has no field {name}")
 
 
 if __name__ == "__main__":

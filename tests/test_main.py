@@ -11,6 +11,7 @@ from absl import app
 from PIL import Image
 
 import hpa_jax
+from configs import common
 from hpa_jax import assess, command, convert, export, interrupt, main, recognize
 from hpa_jax.data.plate import Plate
 from tests.data import trees
@@ -79,6 +80,17 @@ def test_who_names_no_config_is_told_of_one_and_help_says_what_each_mode_does(tm
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
     said = " ".join(done.stdout.split())
     assert all(f"{mode}: " in said for mode in ("train", "evaluate", "prepare", "inspect"))
+
+
+def test_a_config_file_that_misspells_a_field_is_told_so(tmp_path):
+    assert common.get_config().is_locked
+    file = tmp_path / "mine.py"
+    lines = "from configs import files", "def get_config():", "  c = files.get_config()"
+    file.write_text("\n".join([*lines, "  c.num_step = 9", "  return c"]))
+    command = [sys.executable, "-m", "hpa_jax.main", f"--config={file}", "--workdir=unused"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    says = """the config has no field 'num_step' Did you mean "num_steps" instead of "num_step"?"""
+    assert (done.returncode, done.stderr) == (1, f"error: {says}\n")
 
 
 @pytest.mark.parametrize("error", [OSError("a shard cannot be read"), KeyError("image")])
