@@ -72,7 +72,9 @@ def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:
     """
     with _opened(source, name) as image:
         image.load()
-        return to_rgb(upright(image))
+        picture = to_rgb(upright(image))
+    picture.info.clear()  # else the tag would turn it, and what is cut out of it, once more
+    return picture
 
 
 def size(source: pathlib.Path | bytes) -> tuple[int, int]:

@@ -86,6 +86,15 @@ def test_every_orientation_is_turned_as_pillow_does(orientation):
     assert images.size(data) == expected.size
 
 
+def test_what_was_turned_is_not_turned_again_by_a_tag_that_it_kept():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph = images.open_rgb(encode(Image.fromarray(gradient()), format="PNG", exif=exif))
+    crop = photograph.crop((0, 0, 8, 4))
+    assert images.upright(photograph).size == photograph.size
+    assert images.upright(crop).size == crop.size
+
+
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_a_turned_tiff_has_the_size_of_its_pixels(orientation):
     """Pillow turns these itself, and says their size as it will be."""
