@@ -52,6 +52,9 @@ class Palette:
 class Decal:
     """A line of small signs, a badge or a sticker that belongs to the style.
 
+    Decals are not painted over each other: where two are drawn at one place, a pixel shows the one
+    whose middle is nearer, by its own size. Signs on a band are one decal, with ground and ink.
+
     Attributes:
       box: left, top, right, bottom.
       signs: how many small unreadable signs stand side by side in it; 0 for a plain patch.
