@@ -127,11 +127,16 @@ def crop(plate: Plate, margin: float = 0.0) -> Image.Image:
 
 
 def counts(assessed: Sequence[Assessed]) -> dict[str, tuple[int, int]]:
-    """Set -> (plates right, plates); a set is the first folder of a plate's name."""
+    """Set -> (plates right, plates); a set is the first folder of a plate's name.
+
+    Plates of no folder are "all" if there are no others, else ".".
+    """
     rights = collections.defaultdict(list)
     for each in assessed:
         parts = pathlib.PurePosixPath(each.plate.name).parts
-        rights[parts[0] if len(parts) > 1 else "all"].append(each.right)
+        rights[parts[0] if len(parts) > 1 else "."].append(each.right)
+    if rights.keys() == {"."}:
+        rights["all"] = rights.pop(".")
     return {name: (sum(right), len(right)) for name, right in sorted(rights.items())}
 
 

@@ -87,6 +87,13 @@ def test_the_table_of_failures_prints_no_more_than_the_confidence(tmp_path, monk
     assert assess.counts([*read_surely(right=2, wrong=0), wrong]) == {"all": (2, 3)}
 
 
+def test_plates_beside_folders_are_not_called_all():
+    right, wrong = read_surely(right=1, wrong=1)
+    below = right._replace(plate=Plate(b"", "sub/name", "dev", "A"))
+    assert assess.counts([right, wrong, below]) == {".": (1, 2), "sub": (1, 1)}
+    assert assess.summary([right, wrong, below], "AB")[2].split() == ["together", "2/3", "66.7%"]
+
+
 def test_what_cannot_be_read_is_left_out(monkeypatch):
     several, asked = [object(), object()], []
 
