@@ -1,6 +1,7 @@
 """Any folder of photographs, labelled by a CSV or by the files' own names.
 
-The CSV has a header and at least the columns file and text; these are read too where they exist:
+The CSV has a header and at least the columns file and text, of two rows the upper one's first; case
+and separators do not count (ABC-1234, ABC/1D23). These are read too where they exist:
     split               a word, in any case; without the column, about a tenth of the texts are
                         "dev", chosen by a fixed hash, and the others "train" (plates of different
                         texts in one photograph may so be in both)
