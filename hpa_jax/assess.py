@@ -181,12 +181,13 @@ def failures_sheet(
     )
 
 
-def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
+def summary(assessed: Sequence[Assessed], known: Collection[str], places: int) -> list[str]:
     """Lines for people: plates right by set, calibration, what can be accepted.
 
     Args:
       assessed: at least one plate.
       known: the readers' characters; plates that have others are counted as wrong, and it is said.
+      places: how many characters the readers write at most; said of longer plates as well.
     """
     confidence, right = outcomes(assessed)
     rows = list(counts(assessed).items())
@@ -198,6 +199,9 @@ def summary(assessed: Sequence[Assessed], known: Collection[str]) -> list[str]:
         characters = "".join(sorted(set().union(*foreign)))
         count = sum(map(bool, foreign))
         lines.append(f"{count} of them have {characters}: this reader cannot write it")
+    longer = sum(len(each.plate.text) > places for each in assessed)
+    if longer:
+        lines.append(f"{longer} of them are longer than the {places} characters that it writes")
     error = calibration.expected_calibration_error(confidence, right)
     lines.append(f"expected calibration error {error:.1%}")
     value, correct, accepted = calibration.threshold(calibration.printed(confidence), right)
@@ -284,7 +288,8 @@ def _main(argv: Sequence[str]) -> int:
         if not assessed:
             raise ValueError(f"{argv[1]}: none of its plates can be read")
         known = set().union(*(reader.charset.characters for reader in recognizers))
-        print(*summary(assessed, known), sep="\n")
+        places = max(reader.model.num_characters for reader in recognizers)
+        print(*summary(assessed, known, places), sep="\n")
         if _TO.value:
             pictures = save_pictures(recognizers, assessed, pathlib.Path(_TO.value))
             print(*pictures, sep="\n")

@@ -127,7 +127,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         detail = error.args[0]
         detail = detail.args[0] if isinstance(detail, KeyError) else detail
         # Of a field that the file sets, ml_collections lists all that there are.
-        name = re.sub(r'^Key "(.*?)" does not exist.*}"', r"'\1'", " ".join(str(detail).split()))
+        name = re.sub(r'^Key "(.*?)" does not exist.*}"', r"'\1'.", " ".join(str(detail).split()))
         sys.exit(f"error: the config has no field {name}")
 
 

@@ -100,9 +100,8 @@ class TrainLog:
         """Writes the accuracy on a test set."""
         self._writer.write(step, {f"accuracy{name and '_' + name}": right / total})
         if not self._progress.disable:
-            self._progress.write(
-                f"step {step}: {name} {right}/{total} plates right".replace("  ", " ")
-            )
+            where = f"step {step}: {name}".rstrip()
+            self._progress.write(f"{where} {right}/{total} plates right")
 
     def draw(self) -> None:
         """Draws what was written so far: `curves.png`."""

@@ -38,10 +38,13 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
             rows.writerow([name, texts[i] if i else "AAAAAA", "dev", 20, 10, 100, 35])
     assessed = assess.assess([reader], folder.read(tmp_path))
     assert assess.counts(assessed) == {"a": (1, 2), "b": (2, 2)}
-    lines = "\n".join(assess.summary(assessed, TAIWAN.characters))
-    assert "together         3/4  75.0%" in lines and "cannot write" not in lines
-    lines = assess.summary(assessed, "0123456789")
+    lines = "\n".join(assess.summary(assessed, TAIWAN.characters, 8))
+    assert "together         3/4  75.0%" in lines
+    assert "cannot write" not in lines and "longer" not in lines
+    lines = assess.summary(assessed, "0123456789", 5)
     assert any(line.startswith("4 of them have ") for line in lines)
+    longer = sum(len(each.plate.text) > 5 for each in assessed)
+    assert f"{longer} of them are longer than the 5 characters that it writes" in lines and longer
     pictures = assess.save_pictures([reader], assessed, tmp_path)
     assert [p.name for p in pictures] == ["reliability.png", "failures.png", "failures.csv"]
     assert all(Image.open(picture).width > 80 for picture in pictures[:2])
@@ -64,16 +67,16 @@ def read_surely(right: int, wrong: int) -> list[assess.Assessed]:
 
 def test_the_printed_threshold_is_the_one_that_was_tried():
     assessed = read_surely(right=100, wrong=2)  # which four digits do not tell apart
-    lines = assess.summary(assessed, "AB")
+    lines = assess.summary(assessed, "AB", 8)
     assert "at no confidence are 99.5% right" in lines
     assert "from 0.9 on: 102/102, 100 of them right" in lines
     assert "expected calibration error 2.0%" in lines
     assert lines[-1] == "a few that are read surely count as wrong: are they labelled right?"
-    lines = assess.summary(assessed[:100], "AB")
+    lines = assess.summary(assessed[:100], "AB", 8)
     assert "from confidence 0.9999 on: 100/100 accepted, 100/100 of them right" in lines
     assert not any("labelled" in line for line in lines)
     half = assessed[0]._replace(reading=recognize.Reading("A", 0.5, ()))
-    assert "from 0.5 on: 1/1, 1 of them right" in assess.summary([half], "AB")
+    assert "from 0.5 on: 1/1, 1 of them right" in assess.summary([half], "AB", 8)
 
 
 def test_the_table_of_failures_prints_no_more_than_the_confidence(tmp_path, monkeypatch):
@@ -91,7 +94,7 @@ def test_plates_beside_folders_are_not_called_all():
     right, wrong = read_surely(right=1, wrong=1)
     below = right._replace(plate=Plate(b"", "sub/name", "dev", "A"))
     assert assess.counts([right, wrong, below]) == {".": (1, 2), "sub": (1, 1)}
-    assert assess.summary([right, wrong, below], "AB")[2].split() == ["together", "2/3", "66.7%"]
+    assert assess.summary([right, wrong, below], "AB", 8)[2].split() == ["together", "2/3", "66.7%"]
 
 
 def test_what_cannot_be_read_is_left_out(monkeypatch):
@@ -171,5 +174,5 @@ def test_failures_and_temperature_are_of_the_crops_that_were_read(monkeypatch):
 
 
 def test_wrong_labels_are_suspected_only_where_most_plates_are_read():
-    assert "labelled right?" in assess.summary(read_surely(right=100, wrong=2), "AB")[-1]
-    assert "labelled right?" not in assess.summary(read_surely(right=60, wrong=40), "AB")[-1]
+    assert "labelled right?" in assess.summary(read_surely(right=100, wrong=2), "AB", 8)[-1]
+    assert "labelled right?" not in assess.summary(read_surely(right=60, wrong=40), "AB", 8)[-1]

@@ -30,6 +30,12 @@ def set_flags(monkeypatch, module, **values):
         monkeypatch.setattr(module, f"_{name}", flag, raising=False)
 
 
+def stand_in(characters):
+    """What is asked of a reader beside reading."""
+    network = types.SimpleNamespace(num_characters=7)
+    return types.SimpleNamespace(charset=hpa_jax.Charset(characters), model=network)
+
+
 @pytest.fixture
 def calls(monkeypatch):
     """What `main` does, in order; training raises `calls.error` if there is one."""
@@ -89,7 +95,7 @@ def test_a_config_file_that_misspells_a_field_is_told_so(tmp_path):
     file.write_text("\n".join([*lines, "  c.num_step = 9", "  return c"]))
     command = [sys.executable, "-m", "hpa_jax.main", f"--config={file}", "--workdir=unused"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    says = """the config has no field 'num_step' Did you mean "num_steps" instead of "num_step"?"""
+    says = """the config has no field 'num_step'. Did you mean "num_steps" instead of "num_step"?"""
     assert (done.returncode, done.stderr) == (1, f"error: {says}\n")
 
 
@@ -121,7 +127,7 @@ def test_assess_reads_the_split_with_the_margin_and_tells_of_what_it_left_out(
             sizes.append(image.size)
             yield recognize.Reading("AB12", 0.9, ())
 
-    several = [types.SimpleNamespace(charset=hpa_jax.Charset(c)) for c in ("XY", "AB123")]
+    several = [stand_in("XY"), stand_in("AB123")]
     monkeypatch.setattr(recognize, "read_with_all", read_with_all)
     monkeypatch.setattr(recognize, "load_recognizers", lambda names: several)
     options = {"CHECKPOINT": None, "RENDERED": 0, "FONTS": [], "FIT": False, "TO": None}
@@ -172,7 +178,7 @@ def test_assess_renders_draws_and_fits_as_it_is_told(tmp_path, monkeypatch, caps
         return [recognize.Reading("AB12", 0.9, ()) for _ in images]
 
     metadata = {"charset": "AB12", "network": {"num_characters": 4}, "styles": ["taiwan_old"]}
-    reader = types.SimpleNamespace(charset=hpa_jax.Charset("AB12"))
+    reader = stand_in("AB12")
     monkeypatch.setattr(assess.readers, "load", lambda name: (None, metadata))
     monkeypatch.setattr(assess, "render_plates", render_plates)
     monkeypatch.setattr(assess, "fit_temperature", lambda *_: 1.5)

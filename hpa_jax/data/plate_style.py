@@ -53,7 +53,7 @@ class Decal:
     """A line of small signs, a badge or a sticker that belongs to the style.
 
     Decals are not painted over each other: where two are drawn at one place, a pixel shows the one
-    whose middle is nearer, by its own size. Signs on a band are one decal, with ground and ink.
+    whose middle is nearer, by its own size. So signs on a band have the band's colour as ground.
 
     Attributes:
       box: left, top, right, bottom.

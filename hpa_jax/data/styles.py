@@ -176,7 +176,7 @@ STYLES = {
         bolts=(150, 56, 56),
         decals=(
             Decal((6, 6, 38, 106), ground=(20, 60, 160), probability=0.75),
-            Decal((12, 72, 34, 96), 2, ink=(235, 235, 235), probability=0.75),
+            Decal((12, 72, 34, 96), 2, ground=(20, 60, 160), ink=(235, 235, 235), probability=0.75),
         ),
     ),
     "china_blue": PlateStyle(
