@@ -20,8 +20,9 @@ def set_up() -> None:
     """
     # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
     # Line by line: a log shows what was said when it was said.
-    if sys.stdout is None:  # closed, as by some services
-        sys.stdout = pathlib.Path(os.devnull).open("w")  # noqa: SIM115  for as long as we run
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by some services
+            setattr(sys, name, pathlib.Path(os.devnull).open("w"))  # noqa: SIM115  while we run
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
     # Pillow's name no file; `data.images` tells what keeps a picture from being read.
     warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -42,6 +42,15 @@ def test_a_closed_standard_output_stops_no_command(monkeypatch):
         nowhere.flush()
 
 
+def test_errors_do_not_go_to_standard_output_where_theirs_is_closed(monkeypatch, capsys):
+    monkeypatch.setattr(command.sys.stdout, "reconfigure", lambda **_: None, raising=False)
+    monkeypatch.setattr(command.sys, "stderr", None)
+    command.set_up()
+    print("error: of one file", file=command.sys.stderr)
+    command.sys.stderr.close()
+    assert capsys.readouterr().out == ""
+
+
 def test_pillow_does_not_warn_of_files_without_their_names(monkeypatch):
     monkeypatch.setattr(command.sys.stdout, "reconfigure", lambda **_: None, raising=False)
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
