@@ -139,13 +139,13 @@ def _decoded_batches(
 
 
 def _kept(image: ImageLike) -> ImageLike:
-    """A copy of what its source may overwrite before it is decoded, as cameras and films do."""
+    """A copy of what its source may overwrite or close before it is decoded, as cameras do."""
     if isinstance(image, np.ndarray):
         return image.copy()
     if isinstance(image, bytearray | memoryview):
         return bytes(image)
-    if isinstance(image, Image.Image) and getattr(image, "is_animated", False):
-        with contextlib.suppress(Exception):  # a damaged one is named where it is decoded
+    if isinstance(image, Image.Image):
+        with contextlib.suppress(Exception), _LOADING:  # a damaged one is named where it is decoded
             return image.copy()
     return image
 

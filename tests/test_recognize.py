@@ -163,6 +163,27 @@ def test_frames_in_one_buffer_are_read_as_they_came(reader, images, tmp_path):
     assert reader.read(ImageSequence.Iterator(Image.open(tmp_path / "film.tif"))) == expected
 
 
+def test_pictures_that_are_closed_or_painted_over_are_read_as_they_came(reader, images, tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+
+    def closed():
+        for path in paths:
+            with Image.open(path) as picture:
+                yield picture
+
+    def painted():
+        canvas = Image.new("RGB", (160, 50))
+        for image in images:
+            canvas.paste(Image.fromarray(image))
+            yield canvas
+
+    expected = reader.read(images)
+    assert reader.read(closed()) == expected
+    assert reader.read(painted()) == expected
+
+
 def test_one_opened_picture_may_come_often(reader, images, tmp_path, monkeypatch):
     monkeypatch.setattr(pixels.machine, "cores", lambda: 8)  # wherever this runs
     large = Image.fromarray(images[0]).resize((1600, 500))
