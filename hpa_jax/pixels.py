@@ -119,13 +119,14 @@ def _decoded_batches(
     plates: Iterator[ImageLike], sizes: Collection[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
     with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
+        numbered = enumerate(plates)
         failures = []  # of the iterator that images come from: what it gave before is read first
 
         def start() -> list[concurrent.futures.Future]:
             started = []
             try:
-                for image in itertools.islice(plates, 0 if failures else batch_size):
-                    started.append(pool.submit(_pixels_or_error, _kept(image), sizes))
+                for place, image in itertools.islice(numbered, 0 if failures else batch_size):
+                    started.append(pool.submit(_pixels_or_error, place, _kept(image), sizes))
             except Exception as error:
                 failures.append(error)
             return started
@@ -150,11 +151,12 @@ def _kept(image: ImageLike) -> ImageLike:
     return image
 
 
-def _pixels_or_error(image: ImageLike, sizes: Collection[tuple[int, int]]) -> Decoded:
+def _pixels_or_error(place: int, image: ImageLike, sizes: Collection[tuple[int, int]]) -> Decoded:
     try:
         picture = _open(image)  # once: a pipe gives what it holds but once
         return {size: _resized(picture, size) for size in sizes}
     except ValueError as error:
+        error.add_note(f"number {place} of the images that were given, from 0 on")
         return error
 
 

@@ -86,7 +86,7 @@ class Recognizer:
 
         Raises:
           ValueError: a file is missing or is no readable image and is named (`DataError`), or
-            something else is no image; or batch_size is less than 1.
+            something else is no image, and a note says which; or batch_size is less than 1.
         """
         readings = []
         for reading in self.read_each(plates, maps=maps, batch_size=batch_size):

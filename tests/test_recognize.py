@@ -146,6 +146,14 @@ def test_wrong_images_are_named(reader, tmp_path):
             reader.read([image])
 
 
+def test_errors_say_which_image_is_wrong(reader, images):
+    wrong = [*images[:3], None]
+    for read in (reader.read, reader.probabilities):
+        with pytest.raises(ValueError, match="NoneType") as raised:
+            read(wrong, batch_size=2)
+        assert raised.value.__notes__ == ["number 3 of the images that were given, from 0 on"]
+
+
 def test_frames_in_one_buffer_are_read_as_they_came(reader, images, tmp_path):
     """As cameras and films give them: the next frame overwrites the last."""
     buffer = np.empty_like(images[0])
