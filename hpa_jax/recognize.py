@@ -27,6 +27,7 @@ from hpa_jax.pixels import Decoded, Images, decode_ahead, find_images, to_pixels
 from hpa_jax.runtime import all_probabilities, make_forward
 
 ESCAPES = str.maketrans({"\n": r"\n", "\r": r"\r", "\t": r"\t"})  # one line a plate, three fields
+MAPS = ".maps.png"  # ends the names of those that are drawn
 NO_PLATE = 0.01  # confidence below which an image most likely shows no plate, or much besides
 
 
@@ -284,6 +285,7 @@ def _photographs(
         for file in find_images(path, on_bad)
         if not drawn
         or str(file) == path
+        or not file.name.endswith(MAPS)
         or drawn not in pathlib.Path(os.path.realpath(file)).parents
     ]
 
@@ -344,7 +346,7 @@ def _run(argv: Sequence[str]) -> int:
         if drawn:
             try:  # numbered, for files of one name in two folders
                 row = picture.maps_row(to_pixels(source, recognizers[0].image_size), reading)
-                row.save(drawn / f"{count:05d}_{file.name}.maps.png")
+                row.save(drawn / f"{count:05d}_{file.name}{MAPS}")
             except (OSError, ValueError) as error:
                 tell(f"maps of {file}: {error}")
     if 2 * unsure > len(photographs):

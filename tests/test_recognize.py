@@ -297,6 +297,13 @@ def test_a_link_in_a_circle_is_no_map(tmp_path):
     assert found == [tmp_path / "circle.png"]  # which the decoder names
 
 
+def test_maps_may_be_drawn_into_the_folder_that_is_read(tmp_path):
+    for name in ("0.png", "00001_0.png.maps.png"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    found = recognize._photographs([str(tmp_path)], tmp_path, pytest.fail)
+    assert found == [tmp_path / "0.png"]
+
+
 def test_command_writes_csv_and_text(workdir, reader, images, tmp_path):
     path = tmp_path / "0.png"
     Image.fromarray(images[0]).save(path)
