@@ -34,11 +34,12 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop, *, seed: int = 0) -> Ite
       seed: decides who is in which fold; the paper's folds are unpublished.
 
     Raises:
-      DataError: no annotations.csv there.
+      DataError: no annotations.csv there, its columns are wrong, or it has a photograph as both
+        normal and difficult.
     """
     root = files.locate(root, lambda f: (f / TABLE).is_file(), f"file {TABLE}")
     rows = list(files.read_table(root / TABLE, (*folder.COLUMNS, "subset"), on_bad))
-    for _, row in rows[:1]:
+    for _, row in rows:
         folder.check_columns(row, root / TABLE)
     # By file, so that two plates of one photograph are in one fold, whatever the rows' order.
     normal = sorted({row["file"] for _, row in rows if row["subset"].lower() == "normal"})

@@ -61,6 +61,30 @@ def test_media_lab_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path)
         list(media_lab.read(tmp_path))
 
 
+def test_media_lab_boxes_of_other_names_are_seen_below_a_row_without_one(tmp_path):
+    trees.write(
+        tmp_path / "annotations.csv",
+        "file,text,subset,xmin,ymin\n1.jpg,AB12,difficult,,\n2.jpg,AB13,normal,1,2\n",
+    )
+    with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
+        list(media_lab.read(tmp_path))
+
+
+def test_media_lab_subset_is_in_any_case_and_no_third_one(tmp_path):
+    rows = ["1.jpg,AB12,Normal", "2.jpg,AB13,DIFFICULT", "3.jpg,AB14,hard", "4.jpg,AB15,"]
+    trees.write(tmp_path / "annotations.csv", "\n".join(["file,text,subset", *rows]))
+    bad = []
+    plates = list(media_lab.read(tmp_path, bad.append))
+    assert [(plate.text, plate.split) for plate in plates] == [
+        ("AB12", "fold0"),
+        ("AB13", "difficult"),
+    ]
+    assert [str(error).partition("line ")[2] for error in bad] == [
+        "4: subset 'hard' should be normal or difficult",
+        "5: subset '' should be normal or difficult",
+    ]
+
+
 def test_media_lab_photographs_are_the_same_in_either_spelling(tmp_path):
     rows = [f"a{slash}{i}.jpg,AB1{i},normal" for i in range(8) for slash in "/\\"]
     trees.write(tmp_path / "annotations.csv", "\n".join(["file,text,subset", *rows]))
