@@ -8,6 +8,7 @@ partly hidden ones show fewer than seven.
 One split, `test`: the paper trains on CCPD base only and tests on all of CLPD.
 """
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
@@ -51,17 +52,20 @@ def parse_row(row: dict[str, str], root: pathlib.Path, where: str) -> Plate:
     """Returns the plate that a row of CLPD.csv describes.
 
     Raises:
-      DataError: a cell cannot be read, or the points are no plate's.
+      DataError: a cell cannot be read, or the points have no area.
     """
     values = files.cells({name: row[name] for name in POINTS}, where)
     points = list(zip(values[::2], values[1::2], strict=True))
-    try:
-        corners = make_corners(points, where)
-    except DataError:  # in another order; the paper's protocol needs their box alone
-        corners = None
+    corners = None  # of points in another order; the paper's protocol needs their box alone
+    if points[0] == min(points, key=sum):
+        with contextlib.suppress(DataError):
+            corners = make_corners(points, where)
     text = normalise_text(row["label"])
-    if not 1 <= len(text) <= 8 or not row["path"]:
-        raise DataError(where, f"path {row['path']!r} or label {row['label']!r} cannot be right")
+    if not row["path"]:
+        raise DataError(where, "path must not be empty")
+    if not 1 <= len(text) <= 8:
+        problem = f"label {row['label']!r} should be a plate's one to eight characters, as 皖A12345"
+        raise DataError(where, problem)
     path = root / row["path"]
     return Plate(path, row["path"], "test", text, make_box(hull(points), where), corners)
 

@@ -37,6 +37,29 @@ def test_points_in_another_order_keep_their_box(tmp_path):
         list(clpd.read(tmp_path))
 
 
+def test_points_from_another_corner_keep_their_box(tmp_path):
+    """As CCPD has them, from the right-bottom one: rectified, the plate would stand on its head."""
+    points = "61,40,11,38,10,20,60,22"
+    trees.write(tmp_path / "CLPD.csv", f"{trees.CLPD_HEADER}1.jpg,{points},皖A12345\n")
+    (plate,) = clpd.read(tmp_path)
+    assert (plate.box, plate.corners) == ((10, 20, 61, 40), None)
+
+
+@pytest.mark.parametrize(
+    ("path", "label", "message"),
+    [
+        ("", "皖A12345", "path must not be empty"),
+        ("1.jpg", "", "label '' should be a plate's one to eight characters, as 皖A12345"),
+        ("1.jpg", "皖A1234567", "label '皖A1234567' should be a plate's one to eight characters"),
+    ],
+)
+def test_wrong_cells_are_named(tmp_path, path, label, message):
+    row = f"{path},10,20,60,22,61,40,11,38,{label}\n"
+    trees.write(tmp_path / "CLPD.csv", trees.CLPD_HEADER + row)
+    with pytest.raises(DataError, match=f"CLPD.csv, line 2: {message}"):
+        list(clpd.read(tmp_path))
+
+
 def test_backslashes_part_folders_too(tmp_path):
     trees.clpd(tmp_path, ["皖A12345"], "utf-8")
     table = tmp_path / "CLPD.csv"
