@@ -123,8 +123,11 @@ class PlateStyle:
             raise self._error("patterns must be a dict of how often each is, as {'AA-999': 1}")
         self._check_counts()
         self._check_numbers()
+        if not isinstance(self.alphabets, Mapping):
+            raise self._error("alphabets must be a dict of characters, as {'A': 'ABC', '9': '123'}")
         for symbol, characters in self.alphabets.items():
-            if not characters or len(symbol) != 1 or symbol in SEPARATORS + "/":
+            is_text = isinstance(characters, str) and characters
+            if not is_text or len(symbol) != 1 or symbol in SEPARATORS + "/":
                 raise self._error(f"alphabets: {symbol!r} cannot stand for {characters!r}")
         if unknown := set(self.linked) - set(self.alphabets):
             raise self._error(f"linked: {''.join(sorted(unknown))!r} has no alphabet")
@@ -162,10 +165,12 @@ class PlateStyle:
             if not all(isinstance(n, numbers.Real) and low <= n <= high for n in values):
                 wanted = "from 0 to 1" if high == 1 else "more than 0"
                 raise self._error(f"{what} must be numbers {wanted}, not {values}")
-        painted = [*self.palettes, *self.decals]
-        colours = [c for p in painted for c in (p.ground, p.ink, getattr(p, "top", None)) if c]
-        for colour in colours:
-            if len(colour) != 3 or not all(n in range(256) for n in colour):
+        colours = [colour for palette in self.palettes for colour in (palette.ground, palette.ink)]
+        optional = [palette.top for palette in self.palettes]
+        optional += [colour for decal in self.decals for colour in (decal.ground, decal.ink)]
+        for colour in [*colours, *(c for c in optional if c is not None)]:
+            right = isinstance(colour, Sequence) and len(colour) == 3
+            if not right or not all(n in range(256) for n in colour):
                 raise self._error(f"colour {colour!r} must be red, green and blue from 0 to 255")
         unknown = {row.glyphs for row in self.rows} - set(SPECIAL)
         if unknown:

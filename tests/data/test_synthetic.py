@@ -315,6 +315,11 @@ def test_options_below_nothing_are_refused(name):
         ({"rows": (Row(80, (45, 90), 5, 20, "gothik"),)}, "'gothik'} of a row must be among"),
         ({"rows": (Row(80, (45, 90), 5, 20, x=40),)}, "beyond the plate's"),
         ({"alphabets": {"A": "AB", "9": ""}}, "alphabets: '9' cannot stand for ''"),
+        ({"alphabets": ("AB", "123")}, "alphabets must be a dict of characters"),
+        ({"alphabets": {"A": "AB", "9": 123}}, "alphabets: '9' cannot stand for 123"),
+        ({"palettes": (Palette(None, (0, 0, 0)),)}, "colour None must be red, green and blue"),
+        ({"palettes": (Palette((9, 9, 9), (0, 0, 0), top=()),)}, r"colour \(\) must be red"),
+        ({"decals": (Decal((0, 0, 9, 9), ground=255),)}, "colour 255 must be red"),
         ({"alphabets": {"A": "AB", "9": "123"}, "linked": "A9"}, "of 'A9' differ in length"),
     ],
 )
