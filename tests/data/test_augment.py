@@ -96,6 +96,37 @@ def test_homography_inverse_and_points():
     np.testing.assert_allclose([x, y], there[:2] / there[2], rtol=1e-6)
 
 
+def test_random_views_are_as_wide_and_as_tilted_as_they_say(monkeypatch):
+    monkeypatch.setattr(warp, "view", lambda *args: args[2:])
+
+    def views(cut):
+        def one(key):
+            return warp.random_view(Draws(key, 64), 1.6, 0.5, 0.5, loose=2.0, tight=0.0, cut=cut)
+
+        return map(np.asarray, jax.vmap(one)(jax.random.split(jax.random.key(0), 4000)))
+
+    angles, shear, distance, margins = views(0.0)
+    np.testing.assert_allclose(np.abs(angles).max(axis=0), [0.3, 0.25, 0.2], rtol=0.1)
+    assert np.abs(shear).max() == pytest.approx(0.175, rel=0.1)
+    assert (distance.min(), distance.max()) == (pytest.approx(3, 0.1), pytest.approx(9, 0.1))
+    assert np.quantile(margins, [0.5, 0.9]) == pytest.approx([2 / 30, 2 / 4], rel=0.2)
+    *_, margins = views(1.0)
+    assert ((margins < 0).sum(axis=1) == 1).all()
+    assert margins.min() == pytest.approx(-0.25, abs=0.01)
+
+
+def test_the_nearer_end_of_a_turned_rectangle_is_higher():
+    heights = []
+    for distance in (3.0, 1e6):
+        angles = jnp.array([0.5, 0.0, 0.0])
+        h = warp.view(1.5, 0.5, angles, jnp.zeros(()), jnp.array(distance), jnp.zeros(4))
+        ends = jnp.array([-1.5, 1.5, -1.5, 1.5]), jnp.array([-0.5, -0.5, 0.5, 0.5])
+        _, y = warp.transform(warp.inverse(h), *ends)
+        heights.append((y[3] - y[1]) / (y[2] - y[0]))
+    # Its right end is 1.5 sin 0.5 nearer to the camera, which is 3 half widths away.
+    assert heights == pytest.approx([(3 + np.sin(0.5)) / (3 - np.sin(0.5)), 1.0], rel=1e-3)
+
+
 def test_view_shows_the_whole_rectangle_and_its_margins():
     margins = jnp.array([0.1, 0.2, 0.1, 0.2])
     h = warp.view(1.5, 0.5, jnp.zeros(3), jnp.zeros(()), jnp.array(5.0), margins)
@@ -165,8 +196,13 @@ def test_plates_are_turned(monkeypatch):
 def test_every_effect_is_part_of_it(monkeypatch, effect):
     batch = striped_batch(4)
     whole = run(jax.random.key(0), batch)["image"]
-    at = 2 if effect == "photograph" else 1
-    monkeypatch.setattr(effects, effect, lambda *args: args[at])
+    at, original = 2 if effect == "photograph" else 1, getattr(effects, effect)
+
+    def without(*args):
+        original(*args)  # what comes after has the same random numbers
+        return args[at]
+
+    monkeypatch.setattr(effects, effect, without)
     assert np.abs(whole.astype(int) - run(jax.random.key(0), batch)["image"]).mean() > 1
 
 
