@@ -9,6 +9,12 @@ from hpa_jax import machine
 from hpa_jax.models import layers
 
 
+def test_widths_are_rounded_to_eights():
+    """Or runs of other widths would no longer fit the network that they are read into."""
+    widths = [layers.scaled(1000, width) for width in (0.75, 0.25, 0.125, 0.001)]
+    assert widths == [752, 248, 128, 8]
+
+
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere nothing is asked")
 def test_what_is_materialised_stays_apart():
     """Not fused with what follows: a training step on a CPU is faster for it."""
