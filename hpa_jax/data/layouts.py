@@ -27,7 +27,7 @@ class Layout(NamedTuple):
     drawn_with: np.ndarray  # (Cp,) the position whose draw counts here too; its own, unless linked
     fonts: np.ndarray  # (Cp, F) fonts of the atlas that fit there
     font_counts: np.ndarray  # (Cp,) how many of them
-    separators: np.ndarray  # (2, 4) boxes of dashes and dots
+    separators: np.ndarray  # (S, 4) two or more boxes of dashes and dots
     grounds: np.ndarray  # (N, 2, 3) colours at the top and at the bottom, 0..1
     inks: np.ndarray  # (N, 3)
     palette_odds: np.ndarray  # (N,) cumulative, from 0 to 1

@@ -33,3 +33,15 @@ def test_colours_and_decals_are_those_of_the_style(name, charset):
     np.testing.assert_allclose(layout.grounds[0, :, 1] * 255, grounds, rtol=1e-6)
     shown = [decal.probability for decal in style.decals]
     np.testing.assert_allclose(layout.decal_odds[0], [*shown, 0.0])
+    kinds = {"china_green": [(1, 1)], "greece": [(1, 0), (0, 1)]}  # own colours of ground and ink
+    np.testing.assert_array_equal(layout.decal_shows[0], [*kinds[name], (0, 0)])
+
+
+def test_lengths_are_in_plate_heights_from_the_middle():
+    """Of 320×150 mm, with bolts 82 mm from the middle and 20 and 14 from the edges."""
+    layout, _ = compile_layouts([STYLES["taiwan_old"]], TAIWAN, 7, ["font"], None)
+    assert layout.half_width[0] == pytest.approx(160 / 150)
+    assert layout.corner[0] == pytest.approx(8 / 150)
+    np.testing.assert_allclose(layout.bolts[0], [82 / 150, -55 / 150, 61 / 150], rtol=1e-6)
+    (greek,) = compile_layouts([STYLES["greece"]], GREECE, 8, ["font"], None)[0].border[:1]
+    np.testing.assert_allclose(greek, [3 / 112, 3 / 112], rtol=1e-6)

@@ -66,6 +66,19 @@ def test_characters_stand_where_the_standard_has_them(name, pattern, edges):
     assert placed.boxes[-1][2] == STYLES[name].size[0] - margin
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern", "box"),
+    [
+        ("china_blue", "PC·99999", (129.5, 65, 139.5, 75)),
+        ("taiwan_new", "AAA·9999", (160.1, 81, 170.1, 91)),
+        ("greece", "AAA-9999", (228.265, 52.612, 236.735, 59.388)),
+    ],
+)
+def test_dots_and_hyphens_are_between_their_neighbours(name, pattern, box):
+    """Dots of 10 mm (GA 36), hyphens 0.11 of a character's height wide."""
+    np.testing.assert_allclose(STYLES[name].place(pattern).separators, [box])
+
+
 def test_rows_stand_where_the_standard_has_them():
     """GA 36: two rows from 15 to 75 and from 90 to 200 mm of 220."""
     rows = {box[1::2] for box in STYLES["china_yellow_two_row"].place("P·C/99999").boxes}
@@ -117,6 +130,11 @@ def test_linked_symbols_are_drawn_together():
     assert len({text[0] for text in texts}) > 5
 
 
+def test_taiwanese_numbers_since_2012_skip_the_4():
+    without = {style.name for style in TAIWANESE if "4" not in style.alphabets["9"]}
+    assert without == {"taiwan_new", "taiwan_scooter"}
+
+
 @pytest.mark.parametrize("name", [name for name in STYLES if name.startswith("china")])
 def test_chinese_plates_are_those_that_are_issued(name, glyph_folder):
     """Cities belong to their provinces and serials have at most two letters, but for a few."""
@@ -156,12 +174,8 @@ def test_maps_agree_with_the_characters_and_each_other(real):
 
 @pytest.mark.parametrize(("name", "realism"), [("taiwan_new", 0.4), ("taiwan_two_row", 0.0)])
 def test_ink_lies_in_the_boxes(name, realism):
-    """All dark pixels of a plain plate, but for its dash, are in boxes; each box has some."""
-    style = dataclasses.replace(
-        STYLES[name],
-        palettes=BLACK_ON_WHITE,
-        patterns={pattern.replace("-", " "): 1 for pattern in STYLES[name].patterns},
-    )
+    """All dark pixels of a plain plate are in boxes; each box has some."""
+    style = dataclasses.replace(STYLES[name], palettes=BLACK_ON_WHITE)
     batch = render([style], count=16, realism=realism)
     for image, position in zip(batch["image"], batch["position"], strict=True):
         core = np.s_[8:-8, 8:-8] if realism else np.s_[3:-3, 3:-3]
@@ -314,6 +328,7 @@ def test_options_below_nothing_are_refused(name):
         ({"decals": (Decal((90, 0, 10, 9)),)}, r"decal \(90, 0, 10, 9\) must be left, top"),
         ({"rows": (Row(80, (45, 90), 5, 20, "gothik"),)}, "'gothik'} of a row must be among"),
         ({"rows": (Row(80, (45, 90), 5, 20, x=40),)}, "beyond the plate's"),
+        ({"rows": (Row(80, (45, 90), 5, 20, x=340),)}, "beyond the plate's"),
         ({"alphabets": {"A": "AB", "9": ""}}, "alphabets: '9' cannot stand for ''"),
         ({"alphabets": ("AB", "123")}, "alphabets must be a dict of characters"),
         ({"alphabets": {"A": "AB", "9": 123}}, "alphabets: '9' cannot stand for 123"),
