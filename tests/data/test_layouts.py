@@ -33,7 +33,7 @@ def test_colours_and_decals_are_those_of_the_style(name, charset):
     np.testing.assert_allclose(layout.grounds[0, :, 1] * 255, grounds, rtol=1e-6)
     shown = [decal.probability for decal in style.decals]
     np.testing.assert_allclose(layout.decal_odds[0], [*shown, 0.0])
-    kinds = {"china_green": [(1, 1)], "greece": [(1, 0), (0, 1)]}  # own colours of ground and ink
+    kinds = {"china_green": [(1, 1)], "greece": [(1, 0), (1, 1)]}  # own colours of ground and ink
     np.testing.assert_array_equal(layout.decal_shows[0], [*kinds[name], (0, 0)])
 
 
