@@ -11,16 +11,13 @@ def plates_right(logits: jax.Array, characters: jax.Array, void_id: int) -> jax.
 
     Args:
       logits: B×Cp×outputs.
-      characters: B×Cp int32 class ids, padded with void.
+      characters: B×Cp int32 class ids, with void after the last character.
       void_id: the void class id, `Charset.void`.
 
     Returns:
       B bool.
     """
-
-    def voids_last(ids_BC: jax.Array) -> jax.Array:
-        order = jnp.argsort(ids_BC == void_id, axis=-1, stable=True)
-        return jnp.take_along_axis(ids_BC, order, axis=-1)
-
-    read = voids_last(logits.argmax(axis=-1).astype(characters.dtype))
-    return (read == voids_last(characters)).all(axis=-1)
+    ids_BC = logits.argmax(axis=-1).astype(characters.dtype)
+    voids_last = jnp.argsort(ids_BC == void_id, axis=-1, stable=True)
+    read = jnp.take_along_axis(ids_BC, voids_last, axis=-1)
+    return (read == characters).all(axis=-1)
