@@ -208,7 +208,7 @@ def test_every_effect_is_part_of_it(monkeypatch, effect):
 
 @pytest.mark.parametrize("part", ["sensor_noise", "jpeg"])
 def test_a_sensor_has_noise_and_its_pictures_are_compressed(monkeypatch, part):
-    image = jnp.full((3, 48, 160), 0.5).at[:, 20:30].set(0.2)
+    image = jnp.full((3, 48, 160), 0.5).at[:, 20:30, 110:130].set(0.2)
 
     def photographs():
         def one(key):
@@ -221,6 +221,11 @@ def test_a_sensor_has_noise_and_its_pictures_are_compressed(monkeypatch, part):
     monkeypatch.setattr(effects, part, without)
     changed = np.abs(whole - photographs()).max(axis=(1, 2, 3))
     assert (changed > 1e-3).sum() >= 8
+    # However few pixels it has, not as many across as down: things stay where they are.
+    dark = np.maximum(0.3 - whole.mean(axis=1), 0)
+    dark /= dark.sum(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(dark.sum(axis=2) @ np.arange(48), 24.5, atol=1.5)
+    np.testing.assert_allclose(dark.sum(axis=1) @ np.arange(160), 119.5, atol=1.5)
 
 
 def test_blur_spreads_a_pixel_as_wide_as_asked():

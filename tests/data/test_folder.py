@@ -168,6 +168,9 @@ def test_text_that_is_no_utf8_is_told(tmp_path):
     with pytest.warns(UserWarning, match="labels.csv is no UTF-8 and was read as GBK: save it as"):
         (plate,) = folder.read(tmp_path)
     assert plate.text == "皖A12345"
+    trees.write(tmp_path / "labels.csv", "file,text,by\n1.jpg,皖A12345,㐂\n".encode("gb18030"))
+    with pytest.warns(UserWarning, match="read as GB18030"):  # which has what GBK lacks
+        assert [plate.text for plate in folder.read(tmp_path)] == ["皖A12345"]
     # As spreadsheets on Windows write umlauts: bytes that may be Chinese, but of no province.
     trees.write(tmp_path / "labels.csv", "file,text\n1.jpg,BÄA12\n".encode("cp1252"))
     with pytest.raises(DataError, match="labels.csv: is neither UTF-8 nor .* save it as UTF-8"):
@@ -246,3 +249,14 @@ def test_an_empty_folder_is_not_looked_for_above(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="it holds nothing"):
         list(folder.read(tmp_path / "empty"))
+
+
+def test_what_is_no_text_is_told_what_to_save_it_as(tmp_path):
+    table = tmp_path / "labels.csv"
+    trees.write(table, "file,text\n1.jpg,AB12\n".encode("utf-16-le"))  # without its mark
+    with pytest.raises(DataError, match="labels.csv: is not a text file .it holds zero bytes.; sa"):
+        list(folder.read(tmp_path))
+    with table.open("wb") as file:
+        file.truncate(files.MAX_LABEL_BYTES + 1)
+    with pytest.raises(DataError, match="labels.csv: is too large for a label file"):
+        list(folder.read(tmp_path))

@@ -44,6 +44,12 @@ def test_modes_keep_their_colours(mode):
     assert difference.mean() < tolerance
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+def test_common_formats_are_read(kind):
+    pixels = decode(encode(Image.fromarray(gradient()), format=kind))
+    assert np.abs(pixels.astype(int) - gradient()).mean() < 20
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_what_is_transparent_is_white(mode):
     """Not the colour that lies hidden below, often black as the ink."""

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hpa_jax.charset import CHINA, TAIWAN
-from hpa_jax.data import images, pipeline, prepare
+from hpa_jax.data import images, pipeline, prepare, records
 from hpa_jax.data.plate import DataError
 from tests.data import trees
 from tests.data.test_prepare import FIRST, LAST, ended, plate, reader
@@ -265,3 +265,13 @@ def test_jitter_moves_sides_outwards_and_a_quarter_of_that_inwards():
     low, high = np.min(moved, axis=0), np.max(moved, axis=0)
     np.testing.assert_allclose(low, [30, 32, 145, 78], atol=0.5)
     np.testing.assert_allclose(high, [55, 42, 170, 88], atol=0.5)
+
+
+def test_a_plate_that_counts_as_missed_has_no_maps():
+    corners = np.array([[[8, 8], [40, 8], [40, 56], [8, 56]]], np.float32)
+    record = records.Record(trees.jpeg(), "A", "p", (0, 0, 96, 64), corners, missed=True)
+    for testing in (False, True):
+        load = pipeline.LoadPlate(TAIWAN, 1, (32, 48), jitter=0.0, testing=testing)
+        row = load.random_map(records.serialise(record), np.random.default_rng(0))
+        assert row["has_maps"] == (not testing)
+        assert (row["semantic"] == len(TAIWAN)).all() == testing

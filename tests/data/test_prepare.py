@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from hpa_jax.charset import TAIWAN
-from hpa_jax.data import aolp, ccpd, crops, prepare, records, shards
+from hpa_jax.data import aolp, ccpd, crops, prepare, records, report, shards
 from hpa_jax.data.plate import DataError, Plate, box_corners
 from tests.data import trees
 
@@ -500,3 +500,10 @@ def test_a_report_counts_boxes_and_tells_how_many_bad_files_it_leaves_out(tmp_pa
     assert report.with_boxes == {"train": 1} and "with character boxes: 1 of train" in str(report)
     report.bad = [f"{i}" for i in range(23)]
     assert "… and 3 more in report.json" in str(report)
+
+
+def test_any_of_several_published_numbers_is_the_right_one():
+    published = {"le": (757, 582)}
+    for count, says in ((582, False), (757, False), (581, True)):
+        found = report.Report("x", published, {"le": count}, lengths={"le": {6: count}})
+        assert ("(published: 757 or 582)" in str(found)) == says
