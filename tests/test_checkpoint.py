@@ -1,5 +1,6 @@
 """Checkpoints: which are kept, and which a run does not go on from."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -21,6 +22,8 @@ def test_checkpoints_are_kept_by_age_and_accuracy(tmp_path):
     assert checkpoint.open_for_reading(tmp_path / "checkpoints" / "4")[1] == 4
     with pytest.raises(FileNotFoundError, match="checkpoints/3"):
         checkpoint.open_for_reading(tmp_path / "checkpoints" / "3")
+    with pytest.raises(FileNotFoundError, match="checkpoints/best"):
+        checkpoint.open_for_reading(tmp_path / "checkpoints" / "best")
 
 
 def test_another_charset_or_size_in_the_workdir_is_refused(tmp_path):
@@ -72,3 +75,14 @@ def test_as_many_checkpoints_are_kept_as_wanted(tmp_path):
         checkpoint.save(manager, step, tree, tree, {})
     manager.wait_until_finished()
     assert sorted(manager.all_steps()) == [2, 3]
+
+
+def test_what_several_devices_wrote_is_read_on_one(tmp_path):
+    """A reader goes to machines that have fewer."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    tree = {"params": jax.device_put(np.arange(2.0), whole)}
+    with checkpoint.open_manager(tmp_path) as manager:
+        checkpoint.save(manager, 1, tree, None, {})
+    variables, _ = checkpoint.load(tmp_path)
+    assert variables["params"].devices() == {jax.local_devices()[0]}

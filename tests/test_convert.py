@@ -180,6 +180,8 @@ def test_what_cannot_be_a_state_dictionary_s_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must end in .pth or .safetensors"):
         convert.write_state_dict({}, tmp_path / "new/weights.bin")
     assert not (tmp_path / "new").exists()
+    convert.write_state_dict({"a": np.ones(2)}, tmp_path / "new/weights.safetensors")
+    assert convert.read_state_dict(tmp_path / "new/weights.safetensors")["a"].tolist() == [1, 1]
 
 
 def test_tensors_that_are_not_finite_are_named_and_parameters_are_tensors(tmp_path):
@@ -209,3 +211,13 @@ def test_the_charset_must_fit_the_classes(tmp_path):
     colour = tmp_path / "colour"
     convert.convert_vim_lpr(tmp_path / "weights.pth", colour, hpa_jax.GREECE, grey=False)
     assert not checkpoint.load(colour)[1]["network"]["grey"]
+
+
+def test_weights_of_half_precision_become_float32(tmp_path):
+    torch.save({"a": torch.full((2,), 1.5, dtype=torch.bfloat16)}, tmp_path / "half.pth")
+    read = convert.read_state_dict(tmp_path / "half.pth")["a"]
+    assert (read.dtype, read.tolist()) == (np.float32, [1.5, 1.5])
+    state = state_of(torch_hpa.ResNet("resnet18", imagenet_head=False))
+    half = {name: x.astype(np.float16) for name, x in state.items() if x.dtype == np.float32}
+    _, variables = torch_weights.from_torchvision(half)
+    assert {x.dtype for x in jax.tree.leaves(variables)} == {np.dtype(np.float32)}

@@ -81,3 +81,11 @@ def test_patterns_are_lists():
             call(params, "backbone")
     with pytest.raises(ValueError, match=r"must be a list, \['backbone'\]"):
         freezing.frozen_statistics("backbone")
+
+
+def test_no_gradient_goes_through_what_is_frozen():
+    def loss(params):
+        return sum(x.sum() for x in jax.tree.leaves(freezing.stop_gradients(params, ["first"])))
+
+    gradient = jax.grad(loss)({"first": jnp.ones(2), "second": jnp.ones(2)})
+    assert_equal(gradient, {"first": np.zeros(2), "second": np.ones(2)})

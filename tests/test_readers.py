@@ -189,3 +189,7 @@ def test_weights_past_float16_are_not_stored(reader):
     metadata = checkpoint.make_metadata(reader.model, reader.charset, SIZE, ())
     with pytest.raises(ValueError, match="kernel: has values that are .* past float16"):
         readers.to_bytes(large, metadata)
+    broken = jax.tree.map(np.array, reader.variables)
+    broken["params"]["classifier"]["dense"]["kernel"][0, 0] = np.nan
+    with pytest.raises(ValueError, match="dense/kernel: has values that are .* not numbers"):
+        readers.to_bytes(broken, metadata, bits=8)  # which has no number for it

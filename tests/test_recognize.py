@@ -431,7 +431,7 @@ def test_broken_weights_and_sizes_are_refused(reader, metadata):
     broken["params"]["classifier"]["dense"]["bias"][3] = np.nan
     with pytest.raises(ValueError, match="params/classifier/dense/bias: has values that are"):
         recognize.make_recognizer(broken, metadata)
-    for size in ("48x160", (50,), (0, 160)):
+    for size in ("48x160", (50,), (0, 160), (48.0, 160)):
         with pytest.raises(ValueError, match="metadata: image_size .*must be height and width"):
             recognize.make_recognizer(reader.variables, metadata | {"image_size": size})
 

@@ -3,10 +3,12 @@
 import os
 
 import jax
+import numpy as np
 import pytest
 
 import hpa_jax
 from hpa_jax import runtime
+from tests import networks
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,12 @@ def test_a_missing_onnx_runtime_is_explained(monkeypatch):
     monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'hpa_jax\[onnx\]'"):
         runtime.make_forward(None, None, (50, 160), "onnx")
+
+
+def test_a_network_without_attention_gives_onnx_runtime_no_maps_to_show():
+    pytest.importorskip("onnxruntime")
+    model = hpa_jax.HPANet(width=0.125, num_characters=2, classifier="separate", attention=False)
+    variables = networks.random_variables(model, (16, 48))
+    forward = runtime.make_forward(model, variables, (16, 48), "onnx")
+    ids, confidences, maps = forward(np.zeros((1, 16, 48, 3), np.uint8), True)
+    assert ids.shape == confidences.shape == (1, 2) and maps is None

@@ -47,7 +47,9 @@ def test_adapt_keeps_known_characters_and_positions_and_takes_the_rest_fresh():
     old = random_variables(0)
     network = {"num_classes": len(GREECE), "num_characters": 7, "void": True}
     fresh = random_variables(1, **network)
+    before = jax.tree.map(np.copy, (old, fresh))
     new = weights.adapt(old, fresh, TAIWAN, GREECE)
+    assert_equal((old, fresh), before)
     dense = [tree["params"]["classifier"]["dense"]["kernel"] for tree in (old, fresh, new)]
     gates = [tree["params"]["semantic_network"]["gate1"]["kernel"] for tree in (old, fresh, new)]
     for character in "0A":  # known to both
