@@ -93,7 +93,8 @@ def test_the_table_of_failures_prints_no_more_than_the_confidence(tmp_path, monk
 def test_plates_beside_folders_are_not_called_all():
     right, wrong = read_surely(right=1, wrong=1)
     below = right._replace(plate=Plate(b"", "sub/name", "dev", "A"))
-    assert assess.counts([right, wrong, below]) == {".": (1, 2), "sub": (1, 1)}
+    counted = [(".", (1, 2)), ("sub", (1, 1))]
+    assert list(assess.counts([below, right, wrong]).items()) == counted
     assert assess.summary([right, wrong, below], "AB", 8)[2].split() == ["together", "2/3", "66.7%"]
 
 
@@ -176,3 +177,16 @@ def test_failures_and_temperature_are_of_the_crops_that_were_read(monkeypatch):
 def test_wrong_labels_are_suspected_only_where_most_plates_are_read():
     assert "labelled right?" in assess.summary(read_surely(right=100, wrong=2), "AB", 8)[-1]
     assert "labelled right?" not in assess.summary(read_surely(right=60, wrong=40), "AB", 8)[-1]
+    sure = read_surely(right=100, wrong=0)
+    others = [("B", 0.9)] * 2 + [("A", 0.8)] * 40
+    unsure = [sure[0]._replace(reading=recognize.Reading(*other, ())) for other in others]
+    lines = assess.summary(sure + unsure, "AB", 8)
+    assert "from confidence 0.9999 on: 100/142 accepted, 100/100 of them right" in lines
+    assert "labelled right?" not in lines[-1]  # the wrong ones were read less surely than most
+
+
+def test_plates_that_cannot_be_written_are_counted():
+    right, other = read_surely(right=2, wrong=0)
+    foreign = other._replace(plate=Plate(b"", "name", "dev", "ÄA"))
+    lines = assess.summary([right, foreign], "AB", 8)
+    assert "1 of them have Ä: this reader cannot write it" in lines

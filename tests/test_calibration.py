@@ -28,13 +28,18 @@ def test_threshold():
 
 
 def test_a_temperature_makes_confidence_the_share_of_right_plates():
-    # Two plates of two characters, each of probability sigmoid(2 / T).
-    high = 1 / (1 + np.exp(-2))
-    probabilities = np.tile([high, 1 - high], (2, 2, 1))
-    # Half of the plates are right: sigmoid(2 / T) ** 2 = 1 / 2.
-    expected = 2 / np.log(1 / (np.sqrt(2) - 1))
-    fitted = calibration.fit_temperature(probabilities, np.array([True, False]))
-    assert fitted == pytest.approx(expected, rel=0.04)
+    # Two plates of two characters, each of probability sigmoid(logit / T).
+    for logit in (1, 2):
+        high = 1 / (1 + np.exp(-logit))
+        probabilities = np.tile([high, 1 - high], (2, 2, 1))
+        # Half of the plates are right: sigmoid(logit / T) ** 2 = 1 / 2.
+        expected = logit / np.log(1 / (np.sqrt(2) - 1))
+        fitted = calibration.fit_temperature(probabilities, np.array([True, False]))
+        assert fitted == pytest.approx(expected, rel=0.04)
+    # Good readers are nearly always sure and right: what they are sure of is told apart too.
+    good = np.tile([1 / (1 + np.exp(-8)), 1 / (1 + np.exp(8))], (1000, 1, 1))
+    fitted = calibration.fit_temperature(good, np.arange(1000) >= 2)
+    assert fitted == pytest.approx(8 / np.log(998 / 2), rel=0.04)
     # One that is sure and wrong is a great error, not an infinite one: four to one, it tells much.
     sure = np.append(np.tile(probabilities[:1], (8, 1, 1)), np.tile([1.0, 0.0], (1, 2, 1)), axis=0)
     assert 1 < calibration.fit_temperature(sure, np.arange(9) < 4) < 4

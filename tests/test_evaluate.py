@@ -3,12 +3,14 @@
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
 import hpa_jax
 from configs import files, quickstart
-from hpa_jax import evaluate, inputs, picture
+from hpa_jax import evaluate, inputs, picture, progress
 from hpa_jax.data import prepare
 from hpa_jax.recognize import Reading
 from tests.data.test_prepare import plate, reader
@@ -43,6 +45,7 @@ def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkey
     config = quickstart.get_config()
     evaluate._evaluate(config, tmp_path, reader)
     assert sizes == [reader.image_size]
+    assert config.image_size == quickstart.get_config().image_size  # the caller's is as it was
     said = capsys.readouterr().out
     assert "wrong" not in said and "Nothing tested: this config has no data.test" in said
     config = files.get_config()
@@ -112,9 +115,9 @@ def test_results_go_to_the_run_by_the_name_of_their_test_set(tmp_path, monkeypat
     assert "never seen" not in said and "HPA map" not in said
     rendered = quickstart.get_config()
     rendered.loss.semantic = 1.0
-    said = evaluated(rendered, {"": None}, tmp_path)
+    said = evaluated(rendered, {"": None}, tmp_path / "cn")  # a shipped reader, without a folder
     assert "1/2 plates right (50.00%), never seen in training" in said and "HPA map" in said
-    assert (tmp_path / "failures.png").exists() and len(listed) == 2
+    assert (tmp_path / "cn/failures.png").exists() and len(listed) == 2
     assert semantic[:2] == [None, None] and semantic[2]
 
 
@@ -133,3 +136,33 @@ def test_pictures_are_of_the_first_readings_and_failures(monkeypatch):
     assert pages["readings"] == [("AB", None)] * 16
     semantic = ("classes", len(hpa_jax.TAIWAN))  # of the reader
     assert pages["failures"] == [("皖B", semantic), ("?", semantic)] * 8
+
+
+def test_the_bar_counts_plates_and_not_the_rows_that_fill_the_last_batch(monkeypatch):
+    bars, plate_bar = [], progress.plate_bar
+
+    def kept(*about, **options):
+        bars.append(plate_bar(*about, **options))
+        return bars[-1]
+
+    monkeypatch.setattr(progress, "plate_bar", kept)
+    test = inputs.TestSet(6, lambda: iter([{"weight": np.ones(4)}] * 2))
+    assert len(list(evaluate.with_progress("dev", test))) == 2
+    assert bars[0].n == 6
+
+
+def test_a_single_file_is_no_run(tmp_path):
+    (tmp_path / "reader.npz").write_bytes(b"x")
+    with pytest.raises(ValueError, match="reader.npz: is a file: hpa_jax.assess reads with"):
+        evaluate.evaluate_run(quickstart.get_config(), tmp_path / "reader.npz")
+
+
+def test_a_semantic_map_has_the_class_at_each_place_of_pixels_from_0_to_1():
+    def apply(variables, images):
+        red = images[..., 0]
+        return types.SimpleNamespace(semantic=jnp.stack([red, 0 * red + 0.5], axis=-1))
+
+    reader = types.SimpleNamespace(model=types.SimpleNamespace(apply=apply), variables=None)
+    image = np.full((2, 3, 3), 100, np.uint8)
+    image[1, 2] = 200
+    assert evaluate.semantic_map(reader)(image).tolist() == [[1, 1, 1], [1, 1, 0]]

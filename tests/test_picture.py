@@ -121,6 +121,7 @@ def test_a_contact_sheet_has_all_plates_in_order_with_names_and_labels(monkeypat
     corners = [(xs.min(), ys.min()) for ys, xs in (np.nonzero(sheet[..., 0] == s) for s in shades)]
     (left, top), (right, beside), (below, bottom) = corners
     assert left == below < right and top == beside < bottom
+    assert len(sheet) >= bottom + 50 + 20  # beneath the last plate its label
     for shade in shades:
         assert (sheet == shade).all(axis=-1).sum() == 50 * 160
         assert (sheet == shade + 100).all(axis=-1).sum() == 3 * 50 * 160  # no class but background

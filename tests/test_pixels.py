@@ -4,6 +4,7 @@ import os
 import pathlib
 import threading
 
+import numpy as np
 import pytest
 
 from hpa_jax import pixels
@@ -13,6 +14,7 @@ from tests.data import trees
 def test_folders_are_searched_along_their_links(tmp_path):
     for name in (
         "plates/a.PNG",
+        "plates/y.png",
         "plates/.b.png",
         "plates/c/notes.txt",
         "elsewhere/d/e.jpg",
@@ -24,7 +26,7 @@ def test_folders_are_searched_along_their_links(tmp_path):
     (plates / "x").symlink_to(tmp_path / "elsewhere")
     (plates / "c/circle").symlink_to(plates)
     found = pixels.find_images(plates)
-    assert [str(file.relative_to(plates)) for file in found] == ["a.PNG", "x/d/e.jpg"]
+    assert [str(file.relative_to(plates)) for file in found] == ["a.PNG", "x/d/e.jpg", "y.png"]
 
 
 def test_a_closed_folder_does_not_hide_the_others(tmp_path, monkeypatch):
@@ -85,6 +87,8 @@ def test_what_is_no_collection_of_images_is_one_wrong_image(tmp_path):
         raise next(pixels.decode_ahead(None, [(4, 9)], 2))[0]
     with (tmp_path / "a.png").open("w+b") as file, pytest.raises(ValueError, match="give what it"):
         raise next(pixels.decode_ahead(file, [(4, 9)], 2))[0]
+    with pytest.raises(ValueError, match=r"shape \(5, 9, 4\) and type uint8: must be H×W×3"):
+        pixels.to_pixels(np.zeros((5, 9, 4), np.uint8), (4, 9))  # whose transparency nobody knows
     encoded = trees.jpeg()
     for kind in (bytes, bytearray, memoryview):
         ((decoded,),) = pixels.decode_ahead(kind(encoded), [(4, 9)], 2)
@@ -101,3 +105,18 @@ def test_images_that_came_before_an_error_of_their_source_are_given():
         for batch in pixels.decode_ahead(source(), [(4, 9)], 2):
             sizes.append(len(batch))
     assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_a_buffer_that_is_filled_anew_was_read_as_it_came(kind):
+    encoded = [trees.jpeg(seed) for seed in range(16)]
+
+    def source():
+        buffer = bytearray(max(map(len, encoded)))
+        for data in encoded:
+            buffer[:] = data + bytes(len(buffer) - len(data))
+            yield buffer if kind is bytearray else memoryview(buffer)
+
+    (batch,) = pixels.decode_ahead(source(), [(4, 9)], 16)
+    for decoded, data in zip(batch, encoded, strict=True):
+        np.testing.assert_array_equal(decoded[4, 9], pixels.to_pixels(data, (4, 9)))

@@ -179,6 +179,15 @@ def test_the_step_whose_metric_broke_is_named(tmp_path, broken):
             log.flush()
 
 
+def test_the_time_of_compiling_is_no_steps(tmp_path, monkeypatch):
+    with contextlib.closing(make_log(tmp_path)) as log:
+        restarts = []
+        monkeypatch.setattr(log._progress, "unpause", lambda: restarts.append(log._progress.n))
+        for step in range(1, 4):
+            log.add(step, {"loss": np.float32(step)})
+    assert restarts == [0]
+
+
 def test_one_process_of_several_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with contextlib.closing(make_log(tmp_path)) as log:
