@@ -48,6 +48,9 @@ def test_the_papers_hyperparameters():
         config = get_config(name)
         assert config.optimizer.learning_rate == 2e-5
         assert config.batch_size == 256
+    for name, most, void in (("aolp", 6, False), ("ccpd", 7, False), ("media_lab", 7, True)):
+        config = get_config(name)
+        assert (config.num_characters, config.model.void) == (most, void)
     config = get_config("ccpd", "init=runs/x,backbone=resnet50")
     assert (config.optimizer.learning_rate, config.model.backbone) == (2e-5, "resnet50")
     assert config.loss.semantic == config.loss.position == 0
@@ -309,7 +312,7 @@ def test_a_shipped_reader_is_trained_on_as_it_is(name):
     assert get_config("files").charset == "taiwan"
 
 
-def test_a_run_is_trained_on_as_it_is(tmp_path):
+def test_a_run_is_trained_on_as_it_is(tmp_path, monkeypatch):
     config = common.get_config()
     config.model.width, config.image_size, config.num_characters = 0.25, (48, 160), 9
     config.charset = "AB12"
@@ -320,6 +323,8 @@ def test_a_run_is_trained_on_as_it_is(tmp_path):
         assert (found.num_characters, found.charset) == (9, "AB12")
     assert get_config("files", f"init={tmp_path},charset=greece").charset == "greece"
     assert get_config("files", f"init={tmp_path / 'none'}").model.width == 1.0
+    monkeypatch.chdir(tmp_path)  # where one is makes no start
+    assert get_config("files").model.width == 1.0
 
 
 def test_missing_test_sets_are_said_before_training(tmp_path, capsys):

@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from configs import quickstart
-from hpa_jax import inputs
+from configs import files, quickstart
+from hpa_jax import datasets, inputs
 
 
 def test_evaluation_has_other_plates_in_every_batch_and_the_same_in_other_batches():
@@ -44,3 +45,28 @@ def test_tests_show_whole_plates_also_where_training_cuts_them(monkeypatch):
     c.data.cut = 0.3
     inputs.make_inputs(c, jax.sharding.SingleDeviceSharding(jax.devices()[0]), jax.random.key(0))
     assert cuts == [0.3, 0.0]
+
+
+def test_each_test_set_has_its_own_batches(monkeypatch):
+    def test_sets(config, part):
+        return {f"{i}": (1, lambda i=i: iter([{"weight": np.full(1, i)}])) for i in range(2)}
+
+    monkeypatch.setattr(datasets, "test_sets", test_sets)
+    c = files.get_config()
+    c.data.augment = 0.0
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    tests = inputs.make_inputs(c, sharding, None).tests
+    seen = {name: [int(batch["weight"][0]) for batch in tests[name].batches()] for name in tests}
+    assert seen == {"0": [0], "1": [1]}
+
+
+@pytest.mark.parametrize("rendered", [0.0, 0.5])
+def test_plates_of_files_and_rendered_ones_are_looked_at(rendered, tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(datasets, "inspect_prepared", lambda *_: looked.append("files"))
+    sheet = Image.new("RGB", (9, 9))
+    monkeypatch.setattr(inputs, "rendered_sheet", lambda _: looked.append("rendered") or sheet)
+    c = files.get_config()
+    c.data.rendered = rendered
+    inputs.inspect_run(c, tmp_path)
+    assert looked == ["files", "rendered"][: 1 + bool(rendered)]

@@ -142,3 +142,14 @@ def test_each_map_is_held_against_its_own_labels():
     for name in ("semantic", "position"):
         expected = losses.map_loss(getattr(output, name), batch[name], batch["has_maps"])
         np.testing.assert_allclose(terms[f"{name}_loss"], expected, rtol=1e-6)
+
+
+def test_maps_of_half_precision_are_summed_in_full():
+    output, batch = make()
+    half = output.semantic.astype(jnp.bfloat16)
+    ours, full = (
+        losses.map_loss(logits, batch["semantic"], batch["has_maps"])
+        for logits in (half, half.astype(jnp.float32))
+    )
+    assert ours.dtype == jnp.float32
+    np.testing.assert_array_equal(ours, full)
