@@ -146,8 +146,8 @@ def _kept(image: ImageLike) -> ImageLike:
     if isinstance(image, bytearray | memoryview):
         return bytes(image)
     if isinstance(image, Image.Image):
-        with contextlib.suppress(Exception), _LOADING:  # a damaged one is named where it is decoded
-            return image.copy()
+        with contextlib.suppress(DataError):  # a damaged one is named where it is decoded
+            return np.asarray(_open(image))  # Pillow's own copies have a tag that was taken away
     return image
 
 

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hpa_jax import pixels
 from tests.data import trees
@@ -120,3 +121,14 @@ def test_a_buffer_that_is_filled_anew_was_read_as_it_came(kind):
     (batch,) = pixels.decode_ahead(source(), [(4, 9)], 16)
     for decoded, data in zip(batch, encoded, strict=True):
         np.testing.assert_array_equal(decoded[4, 9], pixels.to_pixels(data, (4, 9)))
+
+
+def test_a_picture_whose_tag_was_taken_away_is_not_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (9, 5), "red").save(tmp_path / "lying.png", exif=exif)
+    picture = Image.open(tmp_path / "lying.png")
+    picture.putpixel((8, 0), (0, 0, 255))
+    del picture.getexif()[0x0112]
+    ((decoded,),) = pixels.decode_ahead([picture], [(5, 9)], 1)
+    assert np.array_equal(decoded[5, 9], np.asarray(picture))
