@@ -123,7 +123,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         if "get_config() takes 0 positional arguments" in cause:
             cause = "--config: this file takes no argument after a colon"
         sys.exit(f"error: {cause.removeprefix('ValueError: ')}")
-    except AttributeError as error:
+    except (AttributeError, KeyError) as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if not frame.f_globals["__name__"].startswith("ml_collections."):
+            raise  # a fault of the file's own
         detail = error.args[0]
         detail = detail.args[0] if isinstance(detail, KeyError) else detail
         # Of a field that the file sets, ml_collections lists all that there are.

@@ -88,15 +88,33 @@ def test_who_names_no_config_is_told_of_one_and_help_says_what_each_mode_does(tm
     assert all(f"{mode}: " in said for mode in ("train", "evaluate", "prepare", "inspect"))
 
 
-def test_a_config_file_that_misspells_a_field_is_told_so(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "flag", "says"),
+    [
+        ("c.num_step = 9", "seed=1", """'num_step'. Did you mean "num_steps" instead of"""),
+        ("c.data.update(tiltt=9)", "seed=1", """'tiltt'. Did you mean "tilt" instead of"""),
+        ("c.seed = 9", "optimiser.eps=1", """'optimiser' Did you mean "optimizer" instead of"""),
+    ],
+)
+def test_a_config_that_misspells_a_field_is_told_so(line, flag, says, tmp_path):
     assert common.get_config().is_locked
-    file = tmp_path / "mine.py"
-    lines = "from configs import files", "def get_config():", "  c = files.get_config()"
-    file.write_text("\n".join([*lines, "  c.num_step = 9", "  return c"]))
-    command = [sys.executable, "-m", "hpa_jax.main", f"--config={file}", "--workdir=unused"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    says = """the config has no field 'num_step'. Did you mean "num_steps" instead of "num_step"?"""
-    assert (done.returncode, done.stderr) == (1, f"error: {says}\n")
+    done = run_with_config(tmp_path, line, f"--config.{flag}")
+    assert done.stderr.startswith(f"error: the config has no field {says}")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+
+
+def test_a_fault_in_a_config_file_is_shown_where_it_is(tmp_path):
+    done = run_with_config(tmp_path, "c.charset = common.GREECE")
+    assert "c.charset = common.GREECE" in done.stderr and done.returncode == 1
+    assert "no field" not in done.stderr
+
+
+def run_with_config(folder, line, *flags):
+    file = folder / "mine.py"
+    lines = "from configs import common", "def get_config():", "  c = common.get_config()"
+    file.write_text("\n".join([*lines, f"  {line}", "  return c"]))
+    command = [sys.executable, "-m", "hpa_jax.main", f"--config={file}", "--workdir=unused", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("error", [OSError("a shard cannot be read"), KeyError("image")])
