@@ -2,7 +2,7 @@
 
     python -m hpa_jax.main --config=configs/finetune.py:greece --workdir=runs/greece
 
-With --config.num_steps=300 that came to 856 of 1,000 plates in ten minutes on two CPU cores.
+With --config.num_steps=300 that came to 858 of 1,000 plates in ten minutes on two CPU cores.
 --config.init.checkpoint=RUN starts from another reader. The argument is the country: greece, china
 or taiwan. Characters that the old charset shares with the new one keep what they learned; the
 ResNet keeps all it learned and stays as it is. A network narrower than the paper's is widened,
