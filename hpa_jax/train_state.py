@@ -136,10 +136,15 @@ def _tell_of_differences(reader: str, theirs: dict[str, Any], metadata: dict[str
             f"{reader}: is widened to {new['width']} of the paper's channels; "
             f"--config.model.width={old['width']} leaves it as it is"
         )
-    if old["num_characters"] != new["num_characters"]:
+    if old["num_characters"] < new["num_characters"]:
         print(
             f"{reader}: learned at most {old['num_characters']} characters, and places beyond "
             f"start untrained: --config.num_characters={old['num_characters']} if no plate has more"
+        )
+    if old["num_characters"] > new["num_characters"]:
+        print(
+            f"{reader}: learned up to {old['num_characters']} characters, of which the first "
+            f"{new['num_characters']} places are kept"
         )
     unknown = "".join(c for c in metadata["charset"] if c not in theirs["charset"])
     if unknown:

@@ -183,6 +183,10 @@ def test_another_number_of_characters_is_said(reader, capsys):
     longer = metadata | {"network": metadata["network"] | {"num_characters": 8}}
     train_state.load_start(str(reader[0]), longer)
     assert "--config.num_characters=6" in capsys.readouterr().out
+    shorter = metadata | {"network": metadata["network"] | {"num_characters": 5}}
+    train_state.load_start(str(reader[0]), shorter)
+    says = "learned up to 6 characters, of which the first 5 places are kept"
+    assert capsys.readouterr().out == f"{reader[0]}: {says}\n"
     train_state.load_start(str(reader[0]), metadata | {"image_size": [50, 160]})
     assert '--config.image_size="(25,80)"' in capsys.readouterr().out
     train_state.load_start(str(reader[0]), metadata)
