@@ -141,7 +141,9 @@ def _read_font(font: ImageFont.FreeTypeFont, characters: str) -> dict[str, np.nd
         width = BOX[1] if share > 0.7 else max(1, round(BOX[1] * share / 0.8))
         box = Image.new("L", (BOX[1], BOX[0]))
         box.paste(image.resize((width, BOX[0]), Image.Resampling.BOX), ((BOX[1] - width) // 2, 0))
-        masks[character] = np.asarray(box) > 127
+        mask = np.asarray(box) > 127
+        if mask.any():  # of a font of hairlines nothing is left
+            masks[character] = mask
     return masks
 
 

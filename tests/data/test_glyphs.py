@@ -40,6 +40,16 @@ def test_missing_characters_are_named_with_what_to_pass():
         glyphs.make_atlas("AB", ["nowhere.ttf"])
 
 
+def test_a_character_of_which_no_ink_is_left_counts_as_missing(monkeypatch):
+    class Hairlines:
+        def getmask(self, character, mode="L"):
+            return Image.new("L", (40, 80), {"A": 100, "B": 200}.get(character, 0)).im
+
+    monkeypatch.setattr(glyphs.ImageFont, "truetype", lambda *_: Hairlines())
+    with pytest.raises(ValueError, match="no glyph for 'A' in thin.ttf"):
+        glyphs.make_atlas("AB", ["thin.ttf"])
+
+
 def draw_folder(folder, names):
     for i, name in enumerate(names):
         image = Image.new("L", (45, 90), 255)
