@@ -69,7 +69,7 @@ def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any])
         )
     try:
         readable, saved = checkpoint.restore(manager, step, state.readable, resumable(state))
-    except (ValueError, KeyError) as error:
+    except Exception as error:  # what Orbax raises of arrays that it cannot read
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{manager.directory} was trained with another optimizer, freeze or ema: give these "

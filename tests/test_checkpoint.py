@@ -1,7 +1,9 @@
 """Checkpoints: which are kept, and which a run does not go on from."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import hpa_jax
@@ -50,6 +52,19 @@ def test_a_cut_accuracy_is_named(tmp_path):
     for opens in (checkpoint.open_manager, checkpoint.open_for_reading):
         with pytest.raises(ValueError, match=f"{tmp_path}/checkpoints: a checkpoint in it is dama"):
             opens(tmp_path)
+
+
+def test_a_run_whose_arrays_are_cut_is_told_what_to_remove(tmp_path):
+    weights = jax.random.uniform(jax.random.key(0), 10_000)  # too many to stand in an index
+    variables, tx = {"params": weights}, optax.sgd(0.1, momentum=0.9)
+    state = train_state.TrainState(jnp.int32(1), variables, tx.init(variables["params"]))
+    with checkpoint.open_manager(tmp_path) as manager:
+        checkpoint.save(manager, 1, variables, state.optimizer, {})
+    for file in (tmp_path / "checkpoints/1/variables/ocdbt.process_0/d").iterdir():
+        file.write_bytes(b"")
+    manager = checkpoint.open_manager(tmp_path)
+    with pytest.raises(ValueError, match="or 1 is damaged: remove it to go on from the one before"):
+        train_state.resume(manager, 1, state, {})
 
 
 def test_metadata_of_another_kind_are_no_traceback(tmp_path):
