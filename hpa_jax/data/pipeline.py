@@ -1,12 +1,15 @@
 """Prepared records to fixed-shape batches, with Grain. Batch k depends on k alone."""
 
 import atexit
+import contextlib
 import gc
 import io
+import itertools
 import os
 import signal
 import weakref
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 import grain
 import numpy as np
@@ -270,9 +273,29 @@ def _close_all() -> None:
 
 def _until_closed(held: list[grain.DatasetIterator]) -> Iterator[Batch]:
     try:
+        with _signals_waiting():  # the first batch starts the workers
+            first = list(map(_copied, itertools.islice(held[0], 1)))
+        yield from first
         yield from map(_copied, held[0])
     finally:
         _close(held)
+
+
+@contextlib.contextmanager
+def _signals_waiting() -> Iterator[None]:
+    """Holds back what stops a run; workers that start meanwhile do so until they ignore it.
+
+    Else it would end those that still import, and with them a run that has yet to save.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would let them through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _copied(batch: Batch) -> Batch:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -92,11 +93,18 @@ def test_workers_work_on_when_a_job_is_told_to_stop(prepared):
     """Terminals and SLURM signal them too, and the run may need many batches until it has saved."""
     others = set(multiprocessing.active_children())
     batches = pipeline.train_batches(prepared, "train", TAIWAN, CP, 8, seed=0, workers=2)
-    next(batches), next(batches)  # one of each worker, which runs by then
-    workers = set(multiprocessing.active_children()) - others
-    for worker, number in itertools.product(workers, (signal.SIGINT, signal.SIGTERM)):
-        os.kill(worker.pid, number)
-    assert len(workers) == 2
+
+    def tell_to_stop():
+        while len(workers := set(multiprocessing.active_children()) - others) < 2:
+            time.sleep(0.01)
+        for worker, number in itertools.product(workers, (signal.SIGINT, signal.SIGTERM)):
+            os.kill(worker.pid, number)
+        return workers
+
+    with futures.ThreadPoolExecutor() as pool:
+        pool.submit(tell_to_stop)  # as soon as they start
+        next(batches), next(batches)  # one of each worker, which runs by then
+    workers = tell_to_stop()
     assert len(list(itertools.islice(batches, 40))) == 40
     batches.close()
     del batches
