@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 import pathlib
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if typing.TYPE_CHECKING:
 
 INK, RIGHT, WRONG, PAPER = (32, 32, 32), (0, 120, 60), (190, 30, 30), (255, 255, 255)
 CAPTION = 20  # pixels of a line beneath a tile
+LONGEST = 80  # signs of a label: one of a broken table may hold all the rest of it
 SHEET = 32  # plates on a contact sheet
 HEADER = 20  # pixels for the names of a contact sheet's columns
 
@@ -62,29 +64,31 @@ def maps_row(
     height, width, _ = image_HWC.shape
     maps = reading.maps if reading.maps is not None else ()
     wrong = truth not in (None, reading.text)
-    tiles = 1 + (semantic is not None) + len(maps)
-    row = Image.new("RGB", ((width + 4) * tiles, height + CAPTION * (1 + wrong)), PAPER)
     colour = WRONG if wrong else INK if truth is None else RIGHT
     caption = f"{spell_out(reading.text)}  {reading.confidence:.2f}"
     if wrong:
-        caption += f"\nlabel {spell_out(truth)}"
-    _tile(row, 0, image_HWC, caption, colour)
+        caption += f"\nlabel {spell_out(truth)[:LONGEST]}"
+    tiles = [(image_HWC, caption, colour)]
     if semantic is not None:
-        _tile(row, width + 4, painted(image_HWC, *semantic), "semantic map", INK)
-    for i, (map_hw, (character, confidence)) in enumerate(
-        zip(maps, reading.characters, strict=False), start=tiles - len(maps)
-    ):
-        tile = overlay(image_HWC, map_hw)
-        _tile(row, i * (width + 4), tile, f"{spell_out(character)}  {confidence:.2f}", INK)
+        tiles.append((painted(image_HWC, *semantic), "semantic map", INK))
+    for map_hw, (character, confidence) in zip(maps, reading.characters, strict=False):
+        caption = f"{spell_out(character)}  {confidence:.2f}"
+        tiles.append((overlay(image_HWC, map_hw), caption, INK))
+    widths = [max(width, _width(caption)) + 4 for _, caption, _ in tiles]
+    row = Image.new("RGB", (sum(widths), height + CAPTION * (1 + wrong)), PAPER)
+    draw, left = ImageDraw.Draw(row), 0
+    for (pixels, caption, colour), step in zip(tiles, widths, strict=True):
+        row.paste(Image.fromarray(pixels), (left, 0))
+        font = _font(caption.isascii())
+        draw.text((left + 2, height + 2), caption, fill=colour, font=font)
+        left += step
     return row
 
 
-def _tile(
-    row: Image.Image, left: int, pixels: np.ndarray, caption: str, colour: tuple[int, int, int]
-) -> None:
-    row.paste(Image.fromarray(pixels), (left, 0))
-    place, font = (left + 2, pixels.shape[0] + 2), _font(caption.isascii())
-    ImageDraw.Draw(row).text(place, caption, fill=colour, font=font)
+def _width(caption: str) -> int:
+    """Pixels that a caption takes from the left of its tile on."""
+    font = _font(caption.isascii())
+    return 2 + math.ceil(max(font.getlength(line) for line in caption.split("\n")))
 
 
 @functools.cache
@@ -129,19 +133,21 @@ def contact_sheet(
         for name, background in (("position", num_characters), ("semantic", len(charset))):
             maps = zip(np.asarray(augmented["image"]), np.asarray(augmented[name]), strict=True)
             pictures[name] = [painted(image, classes, background) for image, classes in maps]
-    tile_width, tile_height = len(pictures) * (width + 4) + 8, height + 24
+    labels = []
+    for ids, has_maps in zip(batch["characters"], batch["has_maps"], strict=True):
+        readable = (ids >= 0).all()
+        text = spell_out(charset.decode(ids)) if readable else "cannot be written in this charset"
+        labels.append(text if has_maps else f"{text}   (no maps)")
+    tile_width = max(len(pictures) * (width + 4), *map(_width, labels)) + 8
+    tile_height = height + 24
     rows = -(-count // columns)
     sheet = Image.new("RGB", (columns * tile_width, HEADER + rows * tile_height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for i in range(count):
+    for i, label in enumerate(labels):
         left, top = i % columns * tile_width + 4, HEADER + i // columns * tile_height + 4
         for j, (name, picture) in enumerate(pictures.items()):
             if i < columns:
                 draw.text((left + j * (width + 4) + 2, 2), name, fill=INK, font=_font(True))
             sheet.paste(Image.fromarray(np.asarray(picture[i])), (left + j * (width + 4), top))
-        ids = batch["characters"][i]
-        readable = (ids >= 0).all()
-        text = spell_out(charset.decode(ids)) if readable else "cannot be written in this charset"
-        label = text if batch["has_maps"][i] else f"{text}   (no maps)"
         draw.text((left + 2, top + height + 1), label, fill=INK, font=_font(label.isascii()))
     return sheet

@@ -1,5 +1,7 @@
 """Pictures of readings show what they say they show."""
 
+import itertools
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -92,6 +94,33 @@ def test_columns_of_narrow_plates_keep_their_names_apart():
     sheet = np.asarray(picture.contact_sheet(batch, batch, TAIWAN, columns=1))
     gaps = [sheet[: picture.HEADER, 68 * i : 68 * i + 4] for i in range(5)]
     assert all((gap == 255).all() for gap in gaps)
+
+
+def test_captions_wider_than_their_tiles_are_written_whole_and_over_no_other(monkeypatch):
+    """Plates of two rows are narrow, and letters beyond Cyrillic are spelled out."""
+    boxes, text_of = [], ImageDraw.ImageDraw.text
+
+    def text(self, xy, text, fill, font):
+        left, top, right, bottom = self.textbbox(xy, text, font=font)
+        assert right <= self.im.size[0] and bottom <= self.im.size[1]
+        boxes.append((left, right))
+        text_of(self, xy, text, fill, font)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    classes, ids = (np.zeros((6, 8), int), 34), np.stack([TAIWAN.encode("ABC1234", 7)] * 3)
+    ids[1] = -1
+    for text, truth, width in (("ABC1234", "ABC1235", 64), ("กข12", "กข가나12", 160)):
+        image = np.zeros((48, width, 3), np.uint8)
+        reading = Reading(text, 0.5, ((text[0], 0.5),), np.ones((1, 6, 8), np.float32))
+        picture.maps_row(image, reading, truth, classes)
+    batch = {"image": np.zeros((3, 48, 64, 3), np.uint8), "characters": ids}
+    batch["has_maps"] = np.zeros(3, bool)
+    picture.contact_sheet(batch, batch, TAIWAN, columns=3)
+    assert len(boxes) == 3 + 3 + 9
+    captions = boxes[:3], boxes[3:6], [boxes[i] for i in (8, 11, 14)]
+    for row in captions:
+        assert all(right < left for (_, right), (left, _) in itertools.pairwise(row))
+    assert picture.maps_row(image, reading, "A" * 100_000).width < 2_000
 
 
 def test_rows_of_a_page_lie_whole_beneath_each_other():
