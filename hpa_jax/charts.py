@@ -52,7 +52,8 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Figure:
     starts = np.arange(len(bins)) / len(bins)
     shares = [share for _, _, share in bins]
     bars = axis.bar(starts, shares, width=0.9 / len(bins), align="edge", color="lightsteelblue")
-    axis.bar_label(bars, [count or "" for count, _, _ in bins])
+    bars.set_label("measured, and on how many plates")
+    axis.bar_label(bars, [count or "" for count, _, _ in bins], fontsize=8)
     axis.plot([0, 1], [0, 1], color="firebrick", label="perfect")
     axis.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="share of plates right")
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # above: bars are anywhere
@@ -93,6 +94,7 @@ def curves(metrics: str | os.PathLike) -> Figure:
             axis.yaxis.set_major_formatter("{x:g}")
             axis.yaxis.set_minor_formatter(NullFormatter())
     axes[-1].set_xlabel("step")
+    axes[-1].set_xlim(left=0)  # of a single step no whole numbers are in sight else
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 

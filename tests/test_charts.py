@@ -1,5 +1,6 @@
 """Charts say what they were given."""
 
+import itertools
 import json
 
 import numpy as np
@@ -30,6 +31,18 @@ def test_reliability_is_the_share_right_in_each_bin():
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("confidence", "share of plates right")
 
 
+def test_numbers_of_many_plates_keep_apart_and_are_said_to_be_of_plates():
+    confidence = np.tile(np.arange(10) / 10 + 0.05, 12_345)
+    figure = charts.reliability(confidence, np.ones(len(confidence), bool))
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    boxes = [number.get_window_extent() for number in axis.texts]
+    assert [number.get_text() for number in axis.texts] == ["12345"] * 10
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert sorted(names) == ["measured, and on how many plates", "perfect"]
+
+
 def test_curves_show_each_loss_and_accuracy_over_its_steps(tmp_path):
     lines = [{"step": 1, "loss": 2.0, "learning_rate": 0.1}, {"step": 2, "loss": 1.0}]
     file = tmp_path / "metrics.jsonl"
@@ -39,6 +52,11 @@ def test_curves_show_each_loss_and_accuracy_over_its_steps(tmp_path):
     assert line.get_label() == "loss" and line.get_xydata().tolist() == [[1, 2.0], [2, 1.0]]
     assert (axis.get_xlabel(), axis.get_yscale()) == ("step", "log")
     assert all(step.is_integer() for step in axis.get_xticks())
+    for step in (1, 2, 30):
+        (tmp_path / "one.jsonl").write_text(json.dumps({"step": step, "loss": 2.0}) + "\n")
+        (alone,) = charts.curves(tmp_path / "one.jsonl").axes
+        assert all(tick.is_integer() for tick in alone.get_xticks())
+        assert alone.get_xlim()[0] == 0 and alone.get_xlim()[1] > step
     with file.open("a") as appended:
         appended.write(json.dumps({"step": 2, "accuracy_test": 0.5}) + "\n")
     losses, axis = charts.curves(file).axes
