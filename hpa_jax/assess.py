@@ -233,7 +233,10 @@ def save_pictures(
     confidence, right = outcomes(assessed)
     paths = [to / "reliability.png"]
     charts.reliability(confidence, right).savefig(paths[0])
-    if not right.all():
+    if right.all():
+        for name in ("failures.png", "failures.csv"):
+            (to / name).unlink(missing_ok=True)  # of plates that were assessed before
+    else:
         paths.append(to / "failures.png")
         failures_sheet(recognizers, assessed).save(paths[-1])
         paths.append(to / "failures.csv")

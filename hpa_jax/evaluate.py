@@ -109,8 +109,9 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
         print(*others, sep="\n", end="\n" if others else "")
         suffix = name and f"_{name}"
         for kind, rows in pages.items():
+            path = folder / f"{kind}{suffix}.png"
+            path.unlink(missing_ok=True)  # an earlier evaluation's
             if rows:
-                path = folder / f"{kind}{suffix}.png"
                 picture.page(rows).save(path)
                 maps = ", and each character's HPA map" if reader.model.attention else ""
                 print(f"{path}: what was read{maps}")

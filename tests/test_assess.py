@@ -86,7 +86,7 @@ def test_the_table_of_failures_prints_no_more_than_the_confidence(tmp_path, monk
     assess.save_pictures([], [wrong], tmp_path)
     assert (tmp_path / "failures.csv").read_text().splitlines()[1] == r"p\udcff.jpg,A,B,0.9999"
     pictures = assess.save_pictures([], read_surely(right=2, wrong=0), tmp_path)
-    assert [path.name for path in pictures] == ["reliability.png"]
+    assert pictures == [tmp_path / "reliability.png"] == list(tmp_path.iterdir())
     assert assess.counts([*read_surely(right=2, wrong=0), wrong]) == {"all": (2, 3)}
 
 

@@ -106,6 +106,7 @@ def test_results_go_to_the_run_by_the_name_of_their_test_set(tmp_path, monkeypat
     config = files.get_config("charset=china")
     config.loss.semantic = 0.0  # nobody taught the maps
     step = tmp_path / "checkpoints/4"
+    (tmp_path / "readings_a.png").touch()  # an earlier evaluation's: now none is right
     said = evaluated(config, {"a": None, "b": None}, step, attention=False)
     assert listed == [(name, tmp_path / f"failures_{name}.csv") for name in "ab"]
     names = ["checkpoints", "failures_a.png", "failures_b.png"]
