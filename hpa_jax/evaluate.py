@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from PIL import Image
 
-from hpa_jax import checkpoint, fields, inputs, machine, metrics, picture, progress
+from hpa_jax import checkpoint, fields, inputs, machine, metrics, picture, progress, readers
 from hpa_jax.charset import PROVINCES, Charset, find_charset
 from hpa_jax.data import files
 from hpa_jax.inputs import Batch
@@ -91,7 +91,8 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     folder.mkdir(parents=True, exist_ok=True)
     config = config.copy_and_resolve_references()
     config.image_size = reader.image_size  # whatever it was trained at
-    taught = config.loss.semantic and _are_maps_taught(config)
+    shipped = readers.compact_file(workdir)  # trained without semantic maps
+    taught = not shipped and config.loss.semantic and _are_maps_taught(config)
     if config.data.get("rendered"):
         config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts
     charset = find_charset(config.charset)

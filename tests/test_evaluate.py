@@ -1,5 +1,6 @@
 """Evaluation: what is counted, and what is said of it."""
 
+import pathlib
 import types
 
 import jax
@@ -116,10 +117,13 @@ def test_results_go_to_the_run_by_the_name_of_their_test_set(tmp_path, monkeypat
     assert "never seen" not in said and "HPA map" not in said
     rendered = quickstart.get_config()
     rendered.loss.semantic = 1.0
-    said = evaluated(rendered, {"": None}, tmp_path / "cn")  # a shipped reader, without a folder
+    said = evaluated(rendered, {"": None}, tmp_path / "new")  # which is made
     assert "1/2 plates right (50.00%), never seen in training" in said and "HPA map" in said
-    assert (tmp_path / "cn/failures.png").exists() and len(listed) == 2
+    assert (tmp_path / "new/failures.png").exists() and len(listed) == 2
     assert semantic[:2] == [None, None] and semantic[2]
+    monkeypatch.chdir(tmp_path)
+    evaluated(rendered, {"": None}, pathlib.Path("cn"))  # the shipped reader, trained without maps
+    assert semantic[3] is None
 
 
 def test_pictures_are_of_the_first_readings_and_failures(monkeypatch):
