@@ -95,15 +95,18 @@ def test_workers_work_on_when_a_job_is_told_to_stop(prepared):
     batches = pipeline.train_batches(prepared, "train", TAIWAN, CP, 8, seed=0, workers=2)
 
     def tell_to_stop():
+        until = time.monotonic() + 60
         while len(workers := set(multiprocessing.active_children()) - others) < 2:
+            assert time.monotonic() < until
             time.sleep(0.01)
         for worker, number in itertools.product(workers, (signal.SIGINT, signal.SIGTERM)):
             os.kill(worker.pid, number)
         return workers
 
     with futures.ThreadPoolExecutor() as pool:
-        pool.submit(tell_to_stop)  # as soon as they start
+        told = pool.submit(tell_to_stop)  # as soon as they start
         next(batches), next(batches)  # one of each worker, which runs by then
+    told.result()
     workers = tell_to_stop()
     assert len(list(itertools.islice(batches, 40))) == 40
     batches.close()
