@@ -71,4 +71,5 @@ def parse_row(row: dict[str, str], root: pathlib.Path, where: str) -> Plate:
 
 
 def _table(folder: pathlib.Path) -> pathlib.Path | None:
-    return next((t for t in files.tables(folder) if "clpd" in t.name.lower()), None)
+    named = (table for table in files.tables(folder) if "clpd" in table.name.lower())
+    return min(named, key=lambda table: len(table.name), default=None)  # CLPD (1).csv is a copy

@@ -60,6 +60,13 @@ def test_wrong_cells_are_named(tmp_path, path, label, message):
         list(clpd.read(tmp_path))
 
 
+def test_a_copy_of_the_table_is_not_taken_for_it(tmp_path):
+    for name, text in (("CLPD (1).csv", "皖A00000"), ("CLPD.csv", "皖A12345"), ("CLPD-1.csv", "")):
+        row = f"1.jpg,10,20,60,22,61,40,11,38,{text}\n"
+        trees.write(tmp_path / name, trees.CLPD_HEADER + row)
+    assert [plate.text for plate in clpd.read(tmp_path)] == ["皖A12345"]
+
+
 def test_backslashes_part_folders_too(tmp_path):
     trees.clpd(tmp_path, ["皖A12345"], "utf-8")
     table = tmp_path / "CLPD.csv"
