@@ -19,6 +19,7 @@ from hpa_jax.data.plate import (
     DataError,
     OnBad,
     Plate,
+    from_left_top,
     hull,
     make_box,
     make_corners,
@@ -57,7 +58,7 @@ def parse_row(row: dict[str, str], root: pathlib.Path, where: str) -> Plate:
     values = files.cells({name: row[name] for name in POINTS}, where)
     points = list(zip(values[::2], values[1::2], strict=True))
     corners = None  # of points in another order; the paper's protocol needs their box alone
-    if points[0] == min(points, key=sum):
+    if points == from_left_top(points):
         with contextlib.suppress(DataError):
             corners = make_corners(points, where)
     text = normalise_text(row["label"])

@@ -31,6 +31,7 @@ from hpa_jax.data.plate import (
     OnBad,
     Plate,
     box_corners,
+    from_left_top,
     hull,
     make_box,
     make_corners,
@@ -147,8 +148,7 @@ def parse_corners(text: str, where: object) -> Corners:
     points = [tuple(files.numbers(point, where)) for point in text.rstrip(";").split(";")]
     if len(points) != 4 or any(len(point) != 2 for point in points):
         raise DataError(where, f"corners {text!r} should be four points x,y joined by ;")
-    start = min(range(4), key=lambda i: sum(points[i]))
-    return make_corners(points[start:] + points[:start], where)
+    return make_corners(from_left_top(points), where)
 
 
 def _has_split_folders(folder: pathlib.Path) -> bool:

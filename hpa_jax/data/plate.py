@@ -121,6 +121,12 @@ def make_corners(points: Sequence[Point], source: object) -> Corners:
     return corners
 
 
+def from_left_top(points: Sequence[Point]) -> list[Point]:
+    """Returns points in their order, started anew at the one nearest their box's left-top."""
+    start = min(range(len(points)), key=lambda i: sum(points[i]))
+    return [*points[start:], *points[:start]]
+
+
 def box_corners(box: Box) -> Corners:
     """Returns the corners of an upright box."""
     x1, y1, x2, y2 = box

@@ -52,20 +52,15 @@ def test_media_lab_folds_are_those_of_every_machine(tmp_path):
     assert fold[:4] == ["day/3.jpg", "day/4.jpg", "day/7.jpg", "day/9.jpg"]
 
 
-def test_media_lab_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path):
-    trees.write(
-        tmp_path / "annotations.csv",
-        "file,text,subset,xmin,ymin,xmax,ymax\n1.jpg,AB12,normal,1,2,3,4\n",
-    )
-    with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
-        list(media_lab.read(tmp_path))
-
-
-def test_media_lab_boxes_of_other_names_are_seen_below_a_row_without_one(tmp_path):
-    trees.write(
-        tmp_path / "annotations.csv",
-        "file,text,subset,xmin,ymin\n1.jpg,AB12,difficult,,\n2.jpg,AB13,normal,1,2\n",
-    )
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "xmin,ymin,xmax,ymax\n1.jpg,AB12,normal,1,2,3,4\n",
+        "xmin,ymin\n1.jpg,AB12,difficult,,\n2.jpg,AB13,normal,1,2\n",  # not in the first row
+    ],
+)
+def test_media_lab_boxes_in_columns_of_other_names_are_not_passed_over(tmp_path, rows):
+    trees.write(tmp_path / "annotations.csv", f"file,text,subset,{rows}")
     with pytest.raises(DataError, match="columns xmin, ymin, but boxes are read from x1, y1"):
         list(media_lab.read(tmp_path))
 
