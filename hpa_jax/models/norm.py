@@ -29,8 +29,8 @@ def normalise(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Batch norm by the batch's own statistics (Ioffe and Szegedy 2015).
 
-    Its gradient, in closed form, takes two sums over the batch, not five. For reverse mode alone;
-    no gradient flows back from the statistics that it returns.
+    Its gradient, in closed form, takes two sums over the batch, not five. First derivatives are for
+    reverse mode alone, further ones for either; none flow back from the statistics that it returns.
 
     Args:
       rows: what to normalise, `as_rows`.
@@ -39,9 +39,7 @@ def normalise(
     Returns:
       As `rows`, float32; (C,) mean and (C,) variance.
     """
-    mean, square = (_channel_means(f, scale_C.size, rows) for f in (jnp.positive, jnp.square))
-    var = jnp.maximum(square - jnp.square(mean), 0)
-    return _standardise(rows, mean, var, scale_C, bias_C), mean, var
+    return _normalise_forward(rows, scale_C, bias_C)[0]
 
 
 def _standardise(
@@ -53,7 +51,10 @@ def _standardise(
 
 
 def _normalise_forward(rows, scale_C, bias_C):
-    y, mean, var = normalise(rows, scale_C, bias_C)
+    # In plain operations, of which second derivatives are taken.
+    mean, square = (_channel_means(f, scale_C.size, rows) for f in (jnp.positive, jnp.square))
+    var = jnp.maximum(square - jnp.square(mean), 0)
+    y = _standardise(rows, mean, var, scale_C, bias_C)
     return (y, mean, var), (rows, scale_C, mean, var)
 
 

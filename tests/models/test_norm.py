@@ -42,3 +42,21 @@ def test_batch_norm_is_that_of_flax(shape, backend, monkeypatch):
             run(ours, reading),
             run(theirs, reading),
         )
+
+
+def test_second_derivatives_are_those_of_flax():
+    """As gradient penalties take them, and products with a Hessian."""
+    x, weights, along = np.random.default_rng(0).normal(1, 2, (3, 8, 5, 7, 3)).astype(np.float32)
+    modules = norm.BatchNorm(jnp.float32), nn.BatchNorm(momentum=0.9, epsilon=1e-5)
+    variables = modules[1].init(jax.random.key(0), x, use_running_average=False)
+
+    def products(module):
+        def total(x):
+            y, _ = module.apply(variables, x, use_running_average=False, mutable=True)
+            return (jnp.sin(y) * weights).sum()
+
+        slope = jax.grad(total)
+        return jax.grad(lambda x: (slope(x) * along).sum())(x), jax.jvp(slope, (x,), (along,))[1]
+
+    ours, theirs = map(products, modules)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
