@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +50,23 @@ def test_parameter_count_is_the_papers(backbone, classifier):
     params = abstract(HPANet(backbone=backbone, classifier=classifier))["params"]
     count = sum(x.size for x in jax.tree.leaves(params))
     assert count == SIZES[backbone, classifier]
+
+
+def test_a_backbone_of_ones_own_may_have_other_fields_first(monkeypatch):
+    class Pooled(nn.Module):
+        scales: tuple = (16, 32)
+        dtype: object = jnp.float32
+        width: float = 1.0
+
+        @nn.compact
+        def __call__(self, images, train):
+            pooled = [nn.avg_pool(images, (n, n), (n, n)) for n in self.scales]
+            return [nn.Dense(round(64 * self.width), dtype=self.dtype)(x) for x in pooled]
+
+    monkeypatch.setitem(bisenet.BACKBONES, "pooled", Pooled)
+    model = HPANet(backbone="pooled", dtype=jnp.bfloat16, **SMALL)
+    context_path = abstract(model)["params"]["backbone"]["context_path"]
+    assert context_path["Dense_0"]["kernel"].shape == (3, 8)
 
 
 def test_bfloat16_computes_over_float32_parameters():
