@@ -93,8 +93,8 @@ class FusionConv(nn.Module):
     def __call__(self, inputs: GlobalFeatures) -> jax.Array:
         channels = sum(x.shape[-1] for x in inputs)
         shape = (3, 3, channels, self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         inputs = [x.astype(self.dtype) for x in inputs]
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
         size = inputs[0].shape[1:3]

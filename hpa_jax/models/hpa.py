@@ -45,8 +45,9 @@ class ModulatedConv(nn.Module):
         """Gives B×h×w×P×features; P is 1 without maps."""
         taps = KERNEL**2
         shape = (KERNEL, KERNEL, features_BHWC.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
         patches_TBHWC = self._patches(features_BHWC)
         size = patches_TBHWC.shape[1:4]
         products_TNO = jnp.matmul(

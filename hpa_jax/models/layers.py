@@ -73,12 +73,12 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x_BHWC.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(self.dtype)
-        y = conv(x_BHWC.astype(self.dtype), kernel, self.stride)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+        y = conv(x_BHWC.astype(self.dtype), kernel.astype(self.dtype), self.stride)
         if not self.use_bias:
             return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-        return add_channels(y, bias)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        return add_channels(y, bias.astype(self.dtype))
 
 
 def conv(x_BHWC: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:

@@ -90,10 +90,11 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
         channels = x.shape[-1]
-        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
-        var = self.variable("batch_stats", "var", jnp.ones, channels)
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        kind = (channels,), jnp.float32
+        mean = self.variable("batch_stats", "mean", jnp.zeros, *kind)
+        var = self.variable("batch_stats", "var", jnp.ones, *kind)
+        scale = self.param("scale", nn.initializers.ones, *kind)
+        bias = self.param("bias", nn.initializers.zeros, *kind)
         rows = layers.as_rows(x)
         if use_running_average:
             y = _standardise(rows, mean.value, var.value, scale, bias)

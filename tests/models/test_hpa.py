@@ -69,6 +69,11 @@ def test_a_backbone_of_ones_own_may_have_other_fields_first(monkeypatch):
     assert context_path["Dense_0"]["kernel"].shape == (3, 8)
 
 
+def test_parameters_are_float32_where_jax_computes_in_64_bits():
+    with jax.enable_x64(True):
+        assert {x.dtype.name for x in jax.tree.leaves(abstract(HPANet(**SMALL)))} == {"float32"}
+
+
 def test_bfloat16_computes_over_float32_parameters():
     model = HPANet(**SMALL, dtype=jnp.bfloat16)
     variables = abstract(model)
