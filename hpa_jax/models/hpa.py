@@ -176,8 +176,9 @@ class HPANet(nn.Module):
             raise ValueError(f"backbone {self.backbone!r}: must be one of {known}")
         if self.classifier not in ("shared", "separate"):
             raise ValueError(f"classifier {self.classifier!r}: must be 'shared' or 'separate'")
-        if not isinstance(self.void, bool):
-            raise ValueError(f"void {self.void!r}: must be True or False")
+        for name in ("void", "attention", "grey"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} {getattr(self, name)!r}: must be True or False")
         if min(self.num_characters, self.num_classes) < 1:
             counts = f"num_characters {self.num_characters} and num_classes {self.num_classes}"
             raise ValueError(f"{counts}: must be at least 1")

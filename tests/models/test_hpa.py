@@ -196,6 +196,7 @@ def test_shared_classifier_equals_positions_folded_into_the_batch(train):
         ({"backbone": "vgg"}, jnp.zeros((1, 50, 160, 3)), "backbone 'vgg'"),
         ({"classifier": "both"}, jnp.zeros((1, 50, 160, 3)), "classifier 'both'"),
         ({"void": 34}, jnp.zeros((1, 50, 160, 3)), "void 34: must be True or False"),
+        ({"attention": "no"}, jnp.zeros((1, 50, 160, 3)), "attention 'no': must be True or False"),
         ({"num_characters": 0}, jnp.zeros((1, 50, 160, 3)), "num_characters 0 .* at least 1"),
         ({"attention": False}, jnp.zeros((1, 50, 160, 3)), "needs classifier='separate'"),
         ({}, jnp.zeros((50, 160, 3)), "must be B×H×W×3"),
