@@ -24,10 +24,10 @@ StateDict = Mapping[str, np.ndarray]
 MODULES = (  # path of a module here, the authors' name for it; {i} is the character position
     (r"backbone/spatial_path(\d)/conv", r"saptial_path.convblock\1.conv1"),  # (sic)
     (r"backbone/spatial_path(\d)/bn", r"saptial_path.convblock\1.bn"),
-    (r"backbone/context_path/(\w+)", r"context_path.\1"),
-    (r"backbone/context_path/(\w+)_(\d+)/downsample_conv", r"context_path.\1.\2.downsample.0"),
-    (r"backbone/context_path/(\w+)_(\d+)/downsample_bn", r"context_path.\1.\2.downsample.1"),
-    (r"backbone/context_path/(\w+)_(\d+)/(\w+)", r"context_path.\1.\2.\3"),
+    (r"backbone/context_path/(conv1|bn1)", r"context_path.\1"),
+    (r"backbone/context_path/(layer\d)_(\d+)/downsample_conv", r"context_path.\1.\2.downsample.0"),
+    (r"backbone/context_path/(layer\d)_(\d+)/downsample_bn", r"context_path.\1.\2.downsample.1"),
+    (r"backbone/context_path/(layer\d)_(\d+)/(\w+)", r"context_path.\1.\2.\3"),
     (r"backbone/attention_refinement3/(\w+)", r"attention_refinement_module1.\1"),
     (r"backbone/attention_refinement4/(\w+)", r"attention_refinement_module2.\1"),
     (r"semantic_network/fusion_conv", "feature_fusion_module1.convblock.0.conv1"),
@@ -91,6 +91,9 @@ def to_vim_lpr(variables: Variables) -> dict[str, np.ndarray]:
     """A state dictionary that the authors' code loads strictly, duplicates included.
 
     What no reading uses is filled with zeros: the ImageNet head and PyTorch's batch counters.
+
+    Raises:
+      ValueError: a module has no counterpart there, as those of a backbone of one's own.
     """
     flat = traverse_util.flatten_dict(variables)
     state = {}

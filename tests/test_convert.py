@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import hpa_jax
-from hpa_jax import checkpoint, convert, torch_weights, train_state, weights
+from hpa_jax import checkpoint, convert, readers, torch_weights, train_state, weights
 from hpa_jax.models import resnet
 
 torch = pytest.importorskip(
@@ -89,6 +89,13 @@ def test_any_network_of_ours_survives_the_round_trip(network):
     arguments, again = torch_weights.from_vim_lpr(torch_weights.to_vim_lpr(variables))
     assert {name: arguments[name] for name in network} == network
     jax.tree.map(np.testing.assert_array_equal, again, variables)
+
+
+def test_a_backbone_of_ones_own_has_no_counterpart():
+    variables, _ = readers.load("tw_small")
+    variables["params"]["backbone"]["context_path"]["Conv_0"] = {"kernel": np.zeros((3, 3, 3, 8))}
+    with pytest.raises(ValueError, match="module backbone/context_path/Conv_0: has no counterpart"):
+        torch_weights.to_vim_lpr(variables)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
