@@ -218,7 +218,7 @@ def _check_request(
     if file_format == "npz" and maps:
         raise ValueError("maps are for stablehlo and onnx: a reader from an .npz gives them anyway")
     suffix = _suffix(to)
-    if suffix != file_format and (file_format == "npz" or suffix in FORMATS):
+    if suffix != file_format and (file_format == "npz" or suffix.lower() in FORMATS):
         raise ValueError(f"{to}: must end in .{file_format}, or say --format for another")
     if file_format != "npz" and about:
         raise ValueError("about is a line in an .npz alone")
@@ -234,7 +234,7 @@ def _main(argv: Sequence[str]) -> int:
     command.set_up()
     command.end_by_signals()
     run, _ = checkpoint.split_step(pathlib.Path(_CHECKPOINT.value))
-    suffix = _suffix(_TO.value or "")
+    suffix = _suffix(_TO.value or "").lower()
     file_format = _FORMAT.value or (suffix if suffix in FORMATS else "stablehlo")
     to = pathlib.Path(_TO.value or run / f"reader.{file_format}")
     options = _TEMPERATURE.value, _ABOUT.value, int(_BITS.value)

@@ -146,8 +146,9 @@ def test_there_are_no_maps_without_attention(tmp_path):
 
 
 def test_another_formats_suffix_is_refused(run, tmp_path):
-    with pytest.raises(ValueError, match="reader.onnx: must end in .stablehlo, or say --format"):
-        export.export(run, "stablehlo", tmp_path / "reader.onnx")
+    for name in ("reader.onnx", "reader.ONNX"):
+        with pytest.raises(ValueError, match=f"{name}: must end in .stablehlo, or say --format"):
+            export.export(run, "stablehlo", tmp_path / name)
 
 
 @pytest.mark.parametrize("style", ["stablehlo", "onnx"])
