@@ -7,6 +7,7 @@
 Files are `.pth` (needs the extra `torch`) or `.safetensors`.
 """
 
+import io
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from absl import app, flags
 from hpa_jax import checkpoint, command, readers, torch_weights
 from hpa_jax.charset import TAIWAN, Charset, find_charset
 from hpa_jax.models.hpa import HPANet
+from hpa_jax.whole import write_whole
 
 Path = str | pathlib.Path
 AUTHORS_SIZE = 50, 160  # height and width of the plates that their code reads
@@ -146,11 +148,14 @@ def write_state_dict(state: dict[str, np.ndarray], file: Path) -> None:
     if file.suffix == ".safetensors":
         import safetensors.numpy
 
-        safetensors.numpy.save_file(state, file)
+        data = safetensors.numpy.save(state)
     else:
         import torch
 
-        torch.save({name: torch.from_numpy(np.array(x)) for name, x in state.items()}, file)
+        buffer = io.BytesIO()
+        torch.save({name: torch.from_numpy(np.array(x)) for name, x in state.items()}, buffer)
+        data = buffer.getvalue()
+    write_whole(file, data)
 
 
 def _write(to: Path, variables: dict[str, Any], metadata: dict[str, Any]) -> None:

@@ -202,10 +202,7 @@ def export(
     else:
         file = export_stablehlo(reader, maps)
         compared = check(reader, run_stablehlo(file), images)
-    try:
-        write_whole(pathlib.Path(to), file)
-    except OSError as error:
-        raise OSError(f"{to}: cannot be written ({error.strerror})") from error
+    write_whole(pathlib.Path(to), file)
     return compared
 
 

@@ -1,6 +1,7 @@
 """Weights from PyTorch and back, through files, as a user converts them."""
 
 import pickle
+import resource
 
 import jax
 import numpy as np
@@ -189,6 +190,20 @@ def test_what_cannot_be_a_state_dictionary_s_file_is_refused(tmp_path):
     assert not (tmp_path / "new").exists()
     convert.write_state_dict({"a": np.ones(2)}, tmp_path / "new/weights.safetensors")
     assert convert.read_state_dict(tmp_path / "new/weights.safetensors")["a"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_was_there_stays_where_the_disk_is_full(suffix, tmp_path):
+    file = tmp_path / f"weights{suffix}"
+    file.write_bytes(b"before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # Python passes over its signal
+    try:
+        with pytest.raises(OSError, match=f"weights{suffix}: cannot be written .File too large"):
+            convert.write_state_dict({"a": np.ones(9_999, np.float32)}, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [f.read_bytes() for f in tmp_path.iterdir()] == [b"before"]
 
 
 def test_tensors_that_are_not_finite_are_named_and_parameters_are_tensors(tmp_path):
