@@ -96,7 +96,8 @@ def read_state_dict(file: Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"{file}: no such file")
     try:
         state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
-        return {name: np.asarray(tensor) for name, tensor in state.items()}
+        # PyTorch's DataParallel puts its own name before all.
+        return {name.removeprefix("module."): np.asarray(x) for name, x in state.items()}
     except (TypeError, AttributeError, RuntimeError) as error:  # sparse, quantised, of 8 bits …
         raise ValueError(f"{file}: has tensors that NumPy cannot hold ({error})") from error
 

@@ -217,6 +217,12 @@ def test_tensors_that_are_not_finite_are_named_and_parameters_are_tensors(tmp_pa
         convert.convert_torchvision(tmp_path / "broken.pth", tmp_path / "broken")
 
 
+def test_weights_of_a_data_parallel_network_are_its_networks(tmp_path):
+    network = torch.nn.DataParallel(torch_hpa.ResNet("resnet18", imagenet_head=True))
+    torch.save(network.state_dict(), tmp_path / "parallel.pth")
+    assert convert.convert_torchvision(tmp_path / "parallel.pth", tmp_path / "to") == "resnet18"
+
+
 def test_tensors_that_numpy_cannot_hold_are_told(tmp_path):
     torch.save({"conv1.weight": torch.eye(3).to_sparse()}, tmp_path / "sparse.pth")
     with pytest.raises(ValueError, match="sparse.pth: has tensors that NumPy cannot hold"):
