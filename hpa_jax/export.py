@@ -4,10 +4,10 @@
 
 The first two run elsewhere. They take uint8 images B×H×W×3 (RGB, any B) and give, by name, class
 ids B×Cp (int32) and their confidences B×Cp (float32); with --maps also the HPA maps B×h×w×Cp. Their
-metadata say the charset, the image size and the version. An .npz is a small file for this package:
-weights in float16, or with --bits=8 in half as many bytes, loaded by NumPy alone. Any file is kept
-only if it reads random and given plates as the network does (an .npz: those that the network reads
-with a confidence of 0.5 or more).
+metadata say the charset, the image size, the usage and the version. An .npz is a small file for
+this package: weights in float16, or with --bits=8 in half as many bytes, loaded by NumPy alone. Any
+file is kept only if it reads random and given plates as the network does (an .npz: those that the
+network reads with a confidence of 0.5 or more).
 """
 
 import dataclasses
@@ -32,6 +32,11 @@ EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # that a format needs
 FORMATS = ("stablehlo", "onnx", "npz")  # each the suffix of its files
 BATCH = 64  # plates that are compared at once
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a StableHLO file runs on
+USAGE = (  # stands in the file, which may come without its documentation
+    "images: uint8 B×H×W×3 in RGB, each a whole plate resized bilinearly to image_size (height, "
+    "width), averaged where it shrinks; ids: places in charset, one past its end for none; "
+    "confidences: of each character, their product of the whole plate"
+)
 Outputs = dict[str, np.ndarray]
 
 
@@ -66,8 +71,9 @@ def export_npz(
 def describe(reader: recognize.Recognizer) -> dict[str, Any]:
     """What a program must know to call the file and to spell its class ids; JSON types."""
     return {
-        "charset": reader.charset.characters,  # the class id one past its end is void: drop it
+        "charset": reader.charset.characters,
         "image_size": list(reader.image_size),
+        "usage": USAGE,
         "version": hpa_jax.__version__,
     }
 

@@ -66,6 +66,7 @@ def test_jax_alone_reads_with_the_file(run, file, tmp_path):
     assert metadata == {
         "charset": hpa_jax.TAIWAN.characters,
         "image_size": [25, 80],
+        "usage": export.USAGE,
         "version": hpa_jax.__version__,
     }
     assert shapes == [[5, 3], [5, 3], [5, 4, 10, 3]]  # confidences, ids, maps
@@ -172,6 +173,7 @@ def test_onnx_runtime_reads_with_the_file(run, tmp_path):
     texts = ["".join(charset[i] for i in row if i < len(charset)) for row in ids]
     assert texts == [r.text for r in hpa_jax.load_recognizer(run, "xla").read(list(images))]
     assert json.loads(properties["image_size"]) == [25, 80]
+    assert "RGB" in properties["usage"] and "one past its end for none" in properties["usage"]
     assert (confidences.shape, maps.shape) == ((5, 3), (5, 4, 10, 3))
 
 
