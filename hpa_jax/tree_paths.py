@@ -16,13 +16,13 @@ Flat = dict[str, Any]  # arrays by path, the collection first
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def flatten(variables: Variables) -> Flat:
+def flatten(variables: Variables, modules: Sequence[str] = ()) -> Flat:
     """A whole tree by path.
 
     Raises:
-      ValueError: it is but a part of one.
+      ValueError: it is but a part of one, or lacks one of the `modules`.
     """
-    check_whole(variables)
+    check_whole(variables, modules)
     return traverse_util.flatten_dict(variables, sep="/")
 
 
@@ -31,9 +31,10 @@ def unflatten(flat: Flat) -> Variables:
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
-def check_whole(variables: Variables) -> None:
-    """Raises a ValueError if parameters or batch statistics are missing."""
-    if lacking := [name for name in ("params", "batch_stats") if name not in variables]:
+def check_whole(variables: Variables, modules: Sequence[str] = ()) -> None:
+    """Raises a ValueError if parameters, batch statistics or one of the modules are missing."""
+    lacking = [name for name in ("params", "batch_stats") if name not in variables]
+    if lacking := lacking or [name for name in modules if name not in variables["params"]]:
         raise ValueError(f"no whole tree of variables: {', '.join(lacking)} is missing")
 
 

@@ -28,6 +28,7 @@ from hpa_jax.tree_paths import (
     unflatten,
 )
 
+NETWORK = "backbone", "semantic_network", "semantic_bn", "classifier"  # what each one has
 # Which axes hold characters, and which positions; the background and void come last on them.
 CHARACTER_AXES = {
     "semantic_network/block1": (-1,),
@@ -68,7 +69,7 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
       ValueError: a charset is not its network's; or the networks differ in more than this, and all
         mismatches are listed.
     """
-    source, target = flatten(variables), flatten(fresh)
+    source, target = (flatten(tree, NETWORK) for tree in (variables, fresh))
     for name, charset, flat in (("old", old, source), ("new", new, target)):
         known = flat["params/semantic_bn/scale"].size - 1
         if len(charset) != known:
@@ -133,7 +134,7 @@ def swap_backbone(variables: Variables, fresh: Variables) -> Variables:
     Raises:
       ValueError: the networks differ in more than this; all mismatches are listed.
     """
-    source, target = flatten(variables), flatten(fresh)
+    source, target = (flatten(tree, NETWORK) for tree in (variables, fresh))
     spatial = range(source["params/backbone/spatial_path3/conv/bias"].size)
     replaced = "backbone/context_path", "backbone/attention_*"
     result = {p: x for p, x in source.items() if not any(covers(r, p) for r in replaced)}
@@ -164,7 +165,7 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
         that is itself one of 0.125, since channels are rounded to eights; or the networks differ in
         more than the width, and all mismatches are listed.
     """
-    source, target = flatten(variables), flatten(fresh)
+    source, target = (flatten(tree, NETWORK) for tree in (variables, fresh))
     # The fusion reads three parts side by side: only if all grow alike does each meet its own rows.
     parts = ("backbone/spatial_path3/conv/kernel", -1), ("semantic_network/fusion_conv/kernel", -2)
     growths = [

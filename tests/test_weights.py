@@ -214,6 +214,16 @@ def test_half_a_tree_is_refused():
             call()
 
 
+def test_a_backbone_alone_is_no_network():
+    whole = random_variables()
+    alone = {kind: {"backbone": tree["backbone"]} for kind, tree in whole.items()}
+    adapt = functools.partial(weights.adapt, old=TAIWAN, new=TAIWAN)
+    for operation in (adapt, weights.swap_backbone, weights.widen):
+        for trees in ((alone, whole), (whole, alone)):
+            with pytest.raises(ValueError, match="semantic_network, semantic_bn, classifier"):
+                operation(*trees)
+
+
 def test_intermediates_are_what_the_network_computed():
     model, variables = HPANet(**NETWORK), random_variables(0)
     read = jax.jit(
