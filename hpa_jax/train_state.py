@@ -44,7 +44,8 @@ def make_init(
     def init(key: jax.Array) -> TrainState:
         variables = model.init(key, jnp.zeros((1, *image_size, 3)))
         opt_state = tx.init(variables["params"])
-        return TrainState(jnp.int32(0), variables, opt_state, variables if averaging else None)
+        averaged = jax.tree.map(jnp.copy, variables) if averaging else None
+        return TrainState(jnp.int32(0), variables, opt_state, averaged)
 
     return init
 

@@ -1,8 +1,10 @@
 """Training that starts from other weights: a reader, a backbone; frozen parts; averages."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import hpa_jax
@@ -207,3 +209,10 @@ def test_every_country_is_a_config():
     with pytest.raises(ValueError, match="country 'mars'"):
         finetune.get_config("mars")
     assert quickstart.get_config().init.checkpoint == ""
+
+
+def test_a_first_state_made_without_jit_can_be_donated():
+    init = train_state.make_init(nn.Dense(1), optax.sgd(0.1), (2, 2), averaging=True)
+    step = jax.jit(lambda state: jax.tree.map(jnp.negative, state), donate_argnums=0)
+    state = jax.block_until_ready(step(init(jax.random.key(0))))
+    assert state.averaged.keys() == state.variables.keys()
