@@ -24,6 +24,9 @@ class Charset:
 
     The void class, which pads short plates (paper, "Shared Classifier"), is one past the last
     character: `void == len(characters)`.
+
+    Raises:
+      ValueError: there are no characters, more than 255, or one is listed twice.
     """
 
     characters: str

@@ -70,7 +70,7 @@ def convert_back(path: Path, to: Path) -> list[str]:
       What must be changed in that code for it to read the same: the weights do not say.
 
     Raises:
-      OSError, ValueError: as `readers.load` and `write_state_dict`.
+      OSError, ValueError: as `readers.load`, `torch_weights.to_vim_lpr` and `write_state_dict`.
     """
     variables, metadata = readers.load(path)
     write_state_dict(torch_weights.to_vim_lpr(variables), to)

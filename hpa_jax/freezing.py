@@ -41,6 +41,9 @@ def freeze(
     """The optimiser, kept away from all parameters that the patterns cover; no state for them.
 
     Batch statistics are no parameters: `frozen_statistics` holds theirs.
+
+    Raises:
+      ValueError: the patterns are one string; or from the optimiser's `init`, as `frozen_mask`.
     """
 
     patterns = listed(patterns)
@@ -53,7 +56,11 @@ def freeze(
 
 
 def stop_gradients(params: Variables, patterns: Iterable[str]) -> Variables:
-    """The same parameters; through those that the patterns cover, no gradient is computed."""
+    """The same parameters; through those that the patterns cover, no gradient is computed.
+
+    Raises:
+      ValueError: as `frozen_mask`.
+    """
     mask = frozen_mask(params, patterns)
     return jax.tree.map(lambda x, frozen: jax.lax.stop_gradient(x) if frozen else x, params, mask)
 
@@ -66,6 +73,9 @@ def frozen_statistics(patterns: Iterable[str]) -> AbstractContextManager:
 
         with freezing.frozen_statistics(["backbone"]):
             model.apply(variables, images, train=True, mutable=["batch_stats"])
+
+    Raises:
+      ValueError: the patterns are one string.
     """
     patterns = listed(patterns)
 

@@ -11,7 +11,7 @@ def make_schedule(
     """A learning-rate schedule: 'constant', or 'cosine' down to 0; both after linear warm-up.
 
     Raises:
-      ValueError: the name is unknown or the warm-up is longer than the run.
+      ValueError: the name is unknown, or the warm-up is not shorter than the run.
     """
     if name not in SCHEDULES:
         raise ValueError(f"optimizer.schedule {name!r}: must be one of {', '.join(SCHEDULES)}")

@@ -72,7 +72,7 @@ def from_vim_lpr(state: StateDict) -> tuple[dict[str, Any], Variables]:
     A state says nothing of colour: `grey` is True, as the release feeds its network.
 
     Raises:
-      ValueError: tensors are missing, unknown or misshapen; all are listed by name.
+      ValueError: tensors are missing, unknown, misshapen or not finite; all are listed by name.
     """
     network = _network(state)
     model = HPANet(**network)
@@ -117,7 +117,7 @@ def from_torchvision(state: StateDict) -> tuple[str, Variables]:
     """An ImageNet ResNet: its name, and variables of `backbone/context_path` alone; no head.
 
     Raises:
-      ValueError: tensors are missing, unknown or misshapen; all are listed by name.
+      ValueError: tensors are missing, unknown, misshapen or not finite; all are listed by name.
     """
     depth = _depth(state, "")
     model = resnet.ResNet(depth)

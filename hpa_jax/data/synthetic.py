@@ -56,8 +56,9 @@ def make_renderer(
       and position (H, W) uint8, has_maps True and weight 1.0.
 
     Raises:
-      ValueError: a style does not fit the charset or num_characters, the fonts lack a character,
-        realism, loose or tilt is negative, or cut is no share.
+      ValueError: there are no styles, or one does not fit the charset or num_characters; weights
+        do not fit the styles; the fonts lack a character; realism, loose or tilt is negative, or
+        cut is no share.
     """
     _check_options(realism, loose, tilt, cut)
     atlas = glyphs.make_atlas(charset.characters, fonts)

@@ -103,7 +103,7 @@ class HPANet(nn.Module):
     """The paper's network, from images to all characters at once (paper, figure 3).
 
     Attributes:
-      backbone: 'resnet18', 'resnet34', 'resnet50' or 'resnet101'.
+      backbone: 'resnet18', 'resnet34', 'resnet50', 'resnet101', or another of `bisenet.BACKBONES`.
       num_characters: Cp, the most characters a plate has.
       num_classes: Cs, the characters that can be read, void not counted.
       void: adds the void output, for plates shorter than Cp.
