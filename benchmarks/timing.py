@@ -74,7 +74,7 @@ def start(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], dict
             # Else a CUDA graph's next run, also another network's, takes the memory of this result.
             results[name] = result.clone() if isinstance(result, torch.Tensor) else result
             runs[name] = run
-        except (ImportError, RuntimeError) as error:  # no compiler, no memory
+        except (ImportError, RuntimeError, ValueError) as error:  # no compiler, memory, ONNX model
             reason = str(error).partition("\n")[0] or type(error).__name__
             print(f"{name}: not measured: {reason}", file=sys.stderr)
     return runs, results

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from hpa_jax import onnx_model
 from hpa_jax.charset import CHINA
 from hpa_jax.data import records
 from tests.data import trees
@@ -17,7 +18,7 @@ from tests.data import trees
 torch = pytest.importorskip(
     "torch", reason="benchmarks compare with it: pip install 'hpa_jax[torch]'"
 )
-from benchmarks import data, forward, report, timing  # noqa: E402
+from benchmarks import data, forward, networks, report, timing  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -120,6 +121,15 @@ def test_what_the_machine_cannot_run_is_left_out(capsys):
     ratios = report.make_ratios(timing.measure(runs, rounds=1, passes=3), ["ours"])
     assert ratios["fastest_pytorch"] == "PyTorch, compiled" and ratios["ours"] == "ours"
     assert math.isnan(ratios["eager_over_ours"]) and ratios["fastest_pytorch_over_ours"] > 0
+
+
+def test_a_changed_network_is_timed_without_onnx_runtime(capsys, monkeypatch):
+    monkeypatch.setattr(onnx_model, "STATED", "of another network")
+    pair = networks.make_pair("small", "float32")
+    makers = forward.our_makers(pair, networks.make_pixels(1, pair.image_size), "cpu")
+    runs, _ = timing.start({"hpa_jax, ONNX Runtime": makers["hpa_jax, ONNX Runtime"]})
+    assert not runs
+    assert "not measured: runtime 'onnx': hpa_jax/models has changed" in capsys.readouterr().err
 
 
 def test_candidates_that_read_otherwise_are_not_compared():
