@@ -97,6 +97,11 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
         config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts
     charset = find_charset(config.charset)
     _tell_of_limits(workdir, reader, charset, config.num_characters)
+    if config.data.get("prepared"):  # what a reader gets right counts, whatever the config writes
+        more = [c for c in reader.charset.characters if c not in charset.characters]
+        charset = Charset(charset.characters + "".join(more))
+        config.charset = charset.characters
+        config.num_characters = max(config.num_characters, reader.model.num_characters)
     key = jax.random.key(config.seed + 1)  # no key of training comes from this one
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     tests = inputs.make_inputs(config, sharding, key).tests

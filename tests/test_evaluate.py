@@ -58,6 +58,23 @@ def test_a_run_is_evaluated_at_its_size_and_its_limits_are_said(tmp_path, monkey
     assert "reads up to 6 characters: longer plates count as wrong" in said
 
 
+def test_all_that_a_reader_writes_can_be_right_whatever_the_config_does(tmp_path, capsys):
+    config, texts = files.get_config("charset=AB12"), ["A1", "AB1212", "B12C", "AB12D"]
+    config.num_characters, config.data.workers = 4, 0
+    config.data.prepared = str(tmp_path / "set")
+    plates = [plate(text, "dev", text, characters=()) for text in texts]
+    prepare.prepare("folder", reader(plates), config.data.prepared, workers=1)
+    trained = types.SimpleNamespace(
+        image_size=(25, 80),
+        charset=hpa_jax.Charset("12ABC"),
+        model=hpa_jax.HPANet(num_characters=6, attention=False),
+        read=lambda images, maps: [Reading(text, 0.5, ()) for text in texts],
+    )
+    evaluate._evaluate(config, tmp_path, trained)
+    assert "dev 3/4 plates right" in capsys.readouterr().out
+    assert (tmp_path / "failures_dev.csv").read_text().splitlines()[1:] == ["AB12D,AB12D,AB12D,"]
+
+
 def test_semantic_maps_are_shown_where_plates_taught_them(tmp_path):
     config = files.get_config()
     for name, plates in (("with", [plate()]), ("without", [plate(characters=())])):
