@@ -56,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
         machine.keep_memory()
+        if _DISTRIBUTED.value and jax.process_count() == 1:
+            _end_at_sigterm()  # again: JAX's service took it, which a process alone never asks
         print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
         if _MODE.value == "prepare":
             from hpa_jax import datasets  # Grain and TFDS are imported only where needed

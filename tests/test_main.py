@@ -129,6 +129,17 @@ def test_a_process_of_several_that_fails_keeps_none_waiting(error, calls, monkey
     assert str(error) in capsys.readouterr().err
 
 
+def test_a_job_of_one_process_heeds_sigterm_while_it_starts(calls, monkeypatch):
+    """Of several, the service that takes it when they join tells the first step."""
+    set_flags(monkeypatch, main, MODE="train", CONFIG=None, WORKDIR="run", DISTRIBUTED=True)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: calls.names.append("join"))
+    for processes, heeds in ((1, ["heed SIGTERM"]), (2, [])):
+        monkeypatch.setattr(jax, "process_count", lambda count=processes: count)
+        calls.names.clear()
+        main.main(["main"])
+        assert calls.names[:3] == ["heed SIGTERM", "join", *heeds, "train"][:3]
+
+
 def test_assess_reads_the_split_with_the_margin_and_tells_of_what_it_left_out(
     tmp_path, monkeypatch, capsys
 ):
