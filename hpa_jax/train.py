@@ -190,8 +190,8 @@ def resume_or_start(
 
 
 def described(config: ml_collections.ConfigDict) -> str:
-    """A config as JSON, with a digest of the prepared plates that it names."""
-    record = json.loads(config.to_json_best_effort())
+    """A config as JSON, with the devices and a digest of the prepared plates that it names."""
+    record = json.loads(config.to_json_best_effort()) | {"devices": jax.device_count()}
     if config.data.get("prepared"):
         from hpa_jax.data import records  # TFDS is imported only where file data is used
 
