@@ -103,7 +103,7 @@ def to_bytes(variables: dict[str, Any], metadata: dict[str, Any], bits: int = 16
 def _quantize(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A kernel …×O float32 as int8, and the scales O that it is to be multiplied by."""
     largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
-    scale = np.maximum(largest, np.finfo(np.float32).tiny) / 127  # of a channel of zeros too
+    scale = np.maximum(largest / 127, np.finfo(np.float32).tiny)  # of a channel of zeros too
     return np.round(kernel / scale).astype(np.int8), scale
 
 
