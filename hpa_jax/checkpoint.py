@@ -165,9 +165,7 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
         with _without_warnings():  # of the directory being read only, as asked for
             manager = _manager(
                 directory,
-                options=ocp.CheckpointManagerOptions(
-                    read_only=True, create=False, save_interval_steps=0, best_fn=_accuracy
-                ),
+                options=ocp.CheckpointManagerOptions(read_only=True, best_fn=_accuracy),
                 item_handlers={
                     "variables": ocp.StandardCheckpointHandler(),
                     "optimizer": ocp.StandardCheckpointHandler(),
