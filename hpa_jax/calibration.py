@@ -35,7 +35,7 @@ def threshold(confidence: np.ndarray, right: np.ndarray) -> tuple[float, int, in
       The confidence, how many of the plates with it or more are right, and how many they are;
       infinity and zeros if there is none.
     """
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-confidence)
     rights = np.cumsum(right[order])
     accepted = np.arange(1, len(order) + 1)
     last = np.append(np.diff(confidence[order]) != 0, True)  # equal confidences stay together
