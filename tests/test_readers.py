@@ -9,7 +9,7 @@ import pytest
 from flax import traverse_util
 
 import hpa_jax
-from hpa_jax import checkpoint, export, readers, recognize, weights
+from hpa_jax import checkpoint, export, readers, recognize
 from tests.networks import random_variables, smooth_images
 from tests.trap import Trap
 
@@ -135,20 +135,6 @@ def _with_format(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers, "FORMAT", 99)
         return readers.to_bytes(variables, metadata)
-
-
-def test_softened_networks_read_the_same_less_surely(reader):
-    softened = weights.soften(reader.variables, 2.0)
-    metadata = checkpoint.make_metadata(reader.model, reader.charset, SIZE, ())
-    images = list(smooth_images(8, SIZE))
-    pairs = zip(
-        reader.read(images),
-        recognize.make_recognizer(softened, metadata, "xla").read(images),
-        strict=True,
-    )
-    for before, after in pairs:
-        assert after.text == before.text
-        assert after.confidence < before.confidence
 
 
 def test_of_several_readers_the_surest_is_taken(reader):
