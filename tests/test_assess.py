@@ -38,7 +38,7 @@ def test_a_folder_is_read_along_its_boxes_and_counted_by_set(tmp_path):
             rows.writerow([name, texts[i] if i else "AAAAAA", "dev", 20, 10, 100, 35])
     assessed = assess.assess([reader], folder.read(tmp_path))
     assert assess.counts(assessed) == {"a": (1, 2), "b": (2, 2)}
-    lines = "\n".join(assess.summary(assessed, TAIWAN.characters, 8))
+    lines = "\n".join(assess.summary(assessed, TAIWAN.characters, 6))  # as long as the longest
     assert "together         3/4  75.0%" in lines
     assert "cannot write" not in lines and "longer" not in lines
     lines = assess.summary(assessed, "0123456789", 5)
@@ -92,7 +92,7 @@ def test_the_table_of_failures_prints_no_more_than_the_confidence(tmp_path, monk
 
 def test_plates_beside_folders_are_not_called_all():
     right, wrong = read_surely(right=1, wrong=1)
-    below = right._replace(plate=Plate(b"", "sub/name", "dev", "A"))
+    below = right._replace(plate=Plate(b"", "sub/day/name", "dev", "A"))
     counted = [(".", (1, 2)), ("sub", (1, 1))]
     assert list(assess.counts([below, right, wrong]).items()) == counted
     assert assess.summary([right, wrong, below], "AB", 8)[2].split() == ["together", "2/3", "66.7%"]
@@ -137,8 +137,12 @@ def test_rendered_plates_differ(monkeypatch):
         characters = jax.random.randint(key, (6,), 0, 34)
         return {"image": np.zeros((4, 9, 3), np.uint8), "characters": characters}
 
-    monkeypatch.setattr(assess.synthetic, "make_renderer", lambda *_, **__: render)
-    plates = assess.render_plates(["taiwan_old"], TAIWAN, 6, 3)
+    def make_renderer(*_, fonts, image_size):
+        assert fonts == ["gothic"] and image_size > (48, 160)  # to be made smaller, as photographs
+        return render
+
+    monkeypatch.setattr(assess.synthetic, "make_renderer", make_renderer)
+    plates = assess.render_plates(["taiwan_old"], TAIWAN, 6, 3, ["gothic"])
     assert len({p.text for p in plates}) == 3 and {len(p.text) for p in plates} == {6}
     for styles, says in (([], "no plate styles to"), (["mars"], r"unknown plate styles .'mars'")):
         with pytest.raises(ValueError, match=f"the reader has {says}.*: name a folder of photo"):

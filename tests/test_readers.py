@@ -145,6 +145,7 @@ def test_of_several_readers_the_surest_is_taken(reader):
     taken = list(recognize.read_with_all([reader, other], images))
     both = zip(reader.read(images), other.read(images), strict=True)
     assert taken == [max(pair, key=lambda reading: reading.confidence) for pair in both]
+    assert all(reading.maps is None for reading in taken)  # for nobody asked for them
 
 
 def test_reading_needs_little(shipped):

@@ -74,8 +74,14 @@ def test_paths_pictures_and_arrays_read_alike(reader, images, tmp_path):
     assert len(reader.probabilities(path)) == 1
 
 
-def test_a_reader_goes_to_other_processes(reader, images):
+def test_a_reader_goes_to_other_processes_and_runs_there_on_what_it_was_told(
+    workdir, reader, images, monkeypatch
+):
     assert pickle.loads(pickle.dumps(reader)).read(images) == reader.read(images)
+    told = []
+    monkeypatch.setattr(recognize, "make_forward", lambda *arguments: told.append(arguments[3]))
+    pickle.loads(pickle.dumps(recognize.load_recognizer(workdir, "xla")))
+    assert told == ["xla", "xla"]
 
 
 def test_pictures_on_the_accelerator_are_read(reader, images):
@@ -239,13 +245,16 @@ def test_command_reads_on_past_broken_files(workdir, reader, images, tmp_path):
     (folder / "broken.jpg").write_bytes(b"not an image")
     (folder / "other").mkdir()
     Image.fromarray(images[2]).save(folder / "other/0.png")
+    long = folder / f"{'z' * 245}.png"  # its maps' name would be longer than a name may be
+    Image.fromarray(images[3]).save(long)
     maps = folder / "maps"
     done = command(workdir, "--format=json", f"--maps={maps}", folder)
     assert done.returncode == 1
     assert "broken.jpg: is not an image" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert f"error: maps of {long}: " in done.stderr
+    assert len(done.stderr.splitlines()) == 2
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [record["text"] for record in records] == [r.text for r in reader.read(images[:3])]
+    assert [record["text"] for record in records] == [r.text for r in reader.read(images[:4])]
     assert records[1]["file"] == str(folder / os.fsdecode(b"1 \xe9.png"))
     drawn = sorted(maps.iterdir())
     assert len(drawn) == 3  # though two files have one name
@@ -284,6 +293,7 @@ def test_printed_confidence_never_passes_what_the_reading_does_not(style, capsys
     assert (
         "0.4657" in printed and '"confidence": 0.4658' not in printed and ",0.4658" not in printed
     )
+    assert ('["A", 0.4658]' in printed) == (style == "json")  # of one character, rounded
 
 
 def test_a_file_name_cannot_write_lines_of_its_own(capsys):
@@ -362,16 +372,18 @@ def test_maps_are_drawn_of_what_a_pipe_gave(workdir, images, tmp_path):
     assert len(list((tmp_path / "maps").iterdir())) == 1
 
 
-def test_wrong_calls_are_refused_at_once(reader, images):
+def test_wrong_calls_are_refused_at_once(reader, images, monkeypatch):
     with pytest.raises(ValueError, match="no readers to read with"):
         recognize.read_with_all([], images)
     for names in ([], [""], ["tw", ""]):
         with pytest.raises(ValueError, match="--checkpoint is empty"):
             recognize.load_recognizers(names)
-    with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
-        reader.read_each(images, batch_size=0)
-    with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
-        reader.probabilities(images, batch_size=0)
+    for read in (reader.read, reader.read_each, reader.probabilities):
+        with pytest.raises(ValueError, match="batch_size 0: must be at least 1"):
+            read(images, batch_size=0)
+    monkeypatch.setattr(readers, "shipped", lambda: [])
+    with pytest.raises(ValueError, match="no reader is installed with the package"):
+        recognize.load_recognizers()
 
 
 def test_probabilities_come_in_batches(reader, images):

@@ -91,6 +91,8 @@ def test_commands_know_them(plates, tmp_path):
 
     listed = run("recognize", "--list").splitlines()
     assert [line.split()[0] for line in listed] == readers.shipped()
+    full = "tw_full  17.8 M parameters (width 1.0), 50×160 pixels, "
+    assert any(line.startswith(full) for line in listed)
     read = [line.split("\t")[1] for line in run("recognize", tmp_path).splitlines()]
     assert sum(a == b for a, b in zip(read, texts[:4], strict=True)) >= 3
     assessed = run("assess", "--checkpoint=tw", f"--to={tmp_path / 'to'}", tmp_path)
