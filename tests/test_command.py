@@ -35,6 +35,14 @@ def test_a_user_without_a_home_keeps_no_programs(no_cache_folder, monkeypatch):
     assert jax.config.jax_compilation_cache_dir is None
 
 
+def test_plates_in_any_script_go_to_any_pipe_line_by_line(no_cache_folder, monkeypatch):
+    pipe = io.BytesIO()
+    monkeypatch.setattr(command.sys, "stdout", io.TextIOWrapper(pipe, encoding="ascii"))
+    command.set_up()
+    print("皖\udcff")  # as Python gives the byte 0xff of a file's name
+    assert pipe.getvalue() == "皖".encode() + b"\xff\n"
+
+
 def test_a_closed_standard_output_stops_no_command(monkeypatch):
     monkeypatch.setattr(command.sys, "stdout", None)  # as Python has it where a service closed it
     command.set_up()
@@ -62,6 +70,7 @@ def test_pillow_does_not_warn_of_files_without_their_names(monkeypatch):
         command.set_up()
         assert images.open_rgb(file.getvalue()).size == (9, 9)
     assert told == []
+    assert warnings.formatwarning("of ours", UserWarning, "a.py", 1) == "UserWarning: of ours\n"
 
 
 def test_a_file_in_a_folders_place_is_named(tmp_path):

@@ -25,11 +25,12 @@ def test_a_second_ctrl_c_stops_at_once_and_the_handlers_come_back():
         signal.signal(signal.SIGINT, before)
 
 
-def test_sigterm_may_come_twice():
+def test_sigterm_may_come_twice_and_each_is_answered(capfd):
     with interrupt.catch_interrupts() as interrupted:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         assert interrupted(1)
+    assert capfd.readouterr().err.count("\nstopping after this step, saved; Ctrl-C again") == 2
 
 
 def test_a_closed_pipe_does_not_keep_a_run_from_saving(monkeypatch):

@@ -18,9 +18,12 @@ from tests.data import trees
 
 
 @pytest.fixture(autouse=True)
-def no_changes_to_this_process(monkeypatch):
+def signals(monkeypatch):
+    """Of commands that asked to be ended by them; nothing changes in this process."""
+    asked = []
     monkeypatch.setattr(command, "set_up", lambda: None)
-    monkeypatch.setattr(command, "end_by_signals", lambda: None)
+    monkeypatch.setattr(command, "end_by_signals", lambda: asked.append("Ctrl-C, a closed pipe"))
+    return asked
 
 
 def set_flags(monkeypatch, module, **values):
@@ -196,7 +199,7 @@ def test_assess_refuses_what_does_not_go_together(arguments, values, says, monke
         assess._main(["assess", *arguments])
 
 
-def test_assess_renders_draws_and_fits_as_it_is_told(tmp_path, monkeypatch, capsys):
+def test_assess_renders_draws_and_fits_as_it_is_told(signals, tmp_path, monkeypatch, capsys):
     asked = []
 
     def render_plates(*arguments):
@@ -216,14 +219,16 @@ def test_assess_renders_draws_and_fits_as_it_is_told(tmp_path, monkeypatch, caps
     to, options = tmp_path / "new", {"SPLIT": None, "MARGIN": 0.0, "RENDERED": 3}
     options |= {"CHECKPOINT": ["tw"], "FONTS": ["gothic"], "FIT": True, "TO": str(to)}
     set_flags(monkeypatch, assess, **options)
-    assert assess._main(["assess"]) == 0
+    assert assess._main(["assess"]) == 0 and signals
     assert asked == [(["taiwan_old"], reader.charset, 4, 3, ["gothic"])]
     said = capsys.readouterr().out
     assert "rendered         3/3" in said and "best temperature 1.50" in said
     assert str(to / "reliability.png") in said and (to / "reliability.png").exists()
 
 
-def test_export_takes_the_format_from_the_suffix_and_says_it(monkeypatch, tmp_path, capsys):
+def test_export_takes_the_format_from_the_suffix_and_says_it(
+    signals, monkeypatch, tmp_path, capsys
+):
     to, asked = tmp_path / "reader.onnx", []
 
     def kept(path, style, to, maps, plates, *options):
@@ -234,7 +239,7 @@ def test_export_takes_the_format_from_the_suffix_and_says_it(monkeypatch, tmp_pa
     options = {"FORMAT": None, "MAPS": True, "TEMPERATURE": 1.5, "ABOUT": "", "BITS": "8"}
     set_flags(monkeypatch, export, CHECKPOINT="run", TO=str(to), **options)
     monkeypatch.setattr(export, "export", kept)
-    assert export._main(["export"]) == 0
+    assert export._main(["export"]) == 0 and signals
     for name in ("0.png", "1.png"):
         Image.new("RGB", (60, 40)).save(tmp_path / name)
     set_flags(monkeypatch, export, CHECKPOINT=str(tmp_path), TO=None)
@@ -266,15 +271,39 @@ def test_export_takes_the_format_from_the_suffix_and_says_it(monkeypatch, tmp_pa
         assert ("pip install 'hpa_jax[onnx]'" in capsys.readouterr().err) == hinted
 
 
-def test_convert_does_as_it_is_told(monkeypatch, capsys):
+def test_convert_does_as_it_is_told(signals, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(convert, "convert_vim_lpr", lambda *arguments: asked.append(arguments))
+
+    def convert_back(*arguments):
+        if arguments != ("run", "to"):
+            raise ModuleNotFoundError("No module named 'torch'")
+        return ["colour plates"]
+
+    for name in ("convert_torchvision", "convert_vim_lpr"):
+        monkeypatch.setattr(convert, name, lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(convert, "convert_back", convert_back)
     set_flags(monkeypatch, convert, FROM="vim-lpr", TO="to", CHARSET="greece", GREY=False)
-    assert convert._main(["convert", "weights.pth"]) == 0
-    assert asked == [("weights.pth", "to", hpa_jax.GREECE, False)]
+    with pytest.raises(app.UsageError, match="name one file"):
+        convert._main(["convert"])
+    assert convert._main(["convert", "weights.pth"]) == 0 and signals
     set_flags(monkeypatch, convert, CHARSET="grece")
     assert convert._main(["convert", "weights.pth"]) == 2
+    set_flags(monkeypatch, convert, FROM="torchvision")
+    assert convert._main(["convert", "weights.pth"]) == 0
+    assert asked == [("weights.pth", "to", hpa_jax.GREECE, False), ("weights.pth", "to")]
     set_flags(monkeypatch, convert, FROM="hpa_jax")
-    monkeypatch.setattr(convert, "convert_back", lambda *_: ["colour plates"])
     assert convert._main(["convert", "run"]) == 0
     assert "must be made to take: colour plates" in capsys.readouterr().out
+    assert convert._main(["convert", "other"]) == 2
+    assert "'torch': pip install 'hpa_jax[torch]'" in capsys.readouterr().err
+
+
+def test_recognize_asks_for_plates_and_names_a_reader_that_is_not_there(
+    signals, monkeypatch, capsys
+):
+    set_flags(monkeypatch, recognize, LIST=False, CHECKPOINT=["nowhere"])
+    with pytest.raises(app.UsageError, match="name at least one image file or folder"):
+        recognize._main(["recognize"])
+    assert signals
+    assert recognize._main(["recognize", "plate.jpg"]) == 2
+    assert capsys.readouterr().err.startswith("error: nowhere: no such run or file")

@@ -13,10 +13,11 @@ from hpa_jax import multihost
 
 
 def test_a_folder_is_claimed_by_one_at_a_time(tmp_path):
-    with multihost.claim(tmp_path), pytest.raises(ValueError, match="another run is at work in it"):
-        multihost.claim(tmp_path).__enter__()
-    with multihost.claim(tmp_path):
-        pass
+    for claim in (multihost.claim, multihost.claim_together):
+        with claim(tmp_path), pytest.raises(ValueError, match="another run is at work in it"):
+            claim(tmp_path).__enter__()
+        with claim(tmp_path):
+            pass
 
 
 def test_a_folder_is_read_by_many_and_written_by_one(tmp_path):
