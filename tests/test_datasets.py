@@ -156,6 +156,8 @@ def test_from_the_users_tree_to_batches(tmp_path, capsys):
     other.loss.character = 0.0
     with pytest.raises(ValueError, match="loss.character 0: no plate of base_train has character"):
         datasets.train_batches(other, 4, 0)
+    other.data.rendered = 0.5  # which have them
+    datasets.train_batches(other, 4, 0)
     datasets.prepare_run(config)
     config.data.test = {}
     datasets.train_batches(config, 4, 0)
@@ -193,9 +195,10 @@ def test_rendered_plates_among_those_of_files(tmp_path, monkeypatch):
     plates = inputs.make_inputs(config, sharding, jax.random.key(0))
     batch = plates.make_batch(jax.random.key(1), next(plates.feed(0)))
     assert batch["has_maps"].tolist() == [False, False, True, True]
-    config.data.rendered = 1.0
-    with pytest.raises(ValueError, match=r"data.rendered 1.0: is 4 of 4 plates"):
-        inputs.make_inputs(config, sharding, jax.random.key(0))
+    for share, rows in ((0.1, 0), (1.0, 4)):
+        config.data.rendered = share
+        with pytest.raises(ValueError, match=f"data.rendered {share}: is {rows} of 4 plates"):
+            inputs.make_inputs(config, sharding, jax.random.key(0))
 
 
 @pytest.mark.parametrize("field", ["reader", "estimate_boxes"])
@@ -249,11 +252,12 @@ def test_rendered_plates_can_be_looked_at(tmp_path, monkeypatch, capsys):
         ("realism", -1.0),
     ],
 )
-def test_wrong_numbers_are_explained(field, value):
+def test_wrong_numbers_are_explained(field, value, tmp_path):
     config = get_config("files")
     config.data[field] = value
-    with pytest.raises(ValueError, match=f"data.{field} {value}: "):
-        datasets.prepare_run(config)
+    for run in (datasets.prepare_run, lambda config: inputs.inspect_run(config, tmp_path)):
+        with pytest.raises(ValueError, match=f"data.{field} {value}: "):
+            run(config)
 
 
 def test_numbers_at_the_ends_of_their_ranges_are_allowed():
@@ -440,7 +444,7 @@ def test_a_part_of_a_split_is_tested_and_its_texts_are_checked(tmp_path):
         datasets.train_batches(config, 2, 0)
 
 
-def test_feeding_goes_on_from_a_step_and_does_as_the_config_says(tmp_path):
+def test_feeding_goes_on_from_a_step_and_does_as_the_config_says(tmp_path, monkeypatch):
     config = folder_config(tmp_path, [f"{i}.jpg,AB{i}2,train," for i in range(8)])
     config.data.augment, config.data.test, config.batch_size = 0.0, {"t": "train"}, 4
     datasets.prepare_run(config)
@@ -452,6 +456,16 @@ def test_feeding_goes_on_from_a_step_and_does_as_the_config_says(tmp_path):
     assert plates.make_batch(jax.random.key(0), fed)["image"] is fed["image"]  # augment is 0
     config.data.jitter = 0.0
     assert (next(datasets.train_batches(config, 4, 3))["image"] != batches[3]["image"]).any()
+    given = {}
+    feed = lambda *_, **options: given.update(options)  # noqa: E731
+    monkeypatch.setattr(datasets.pipeline, "train_batches", feed)
+    monkeypatch.setattr(datasets.augment, "augment", lambda *batch, **options: feed(**options))
+    config.seed, config.image_size, config.model.void, config.data.workers = 7, (48, 96), False, 3
+    config.data.augment, config.data.cut = 0.5, 0.25
+    datasets.train_batches(config, 4, 0)
+    datasets.make_augment(config)(None, None)
+    wanted = {"seed": 7, "image_size": (48, 96), "void": False, "workers": 3}
+    assert (wanted | {"strength": 0.5, "cut": 0.25}).items() <= given.items()
 
 
 def test_a_process_of_several_feeds_its_part(monkeypatch):

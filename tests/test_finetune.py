@@ -103,6 +103,7 @@ def test_resuming_with_an_average_is_exact(tuned, config, tmp_path):
     other = config.copy_and_resolve_references()
     other.num_steps = 1
     train.train_and_evaluate(other, tmp_path)
+    assert checkpoint.open_for_reading(tmp_path)[1] == 1  # the last step's, whatever eval_every is
     other.num_steps = 2
     resumed = train.train_and_evaluate(other, tmp_path)
     jax.tree.map(np.testing.assert_array_equal, resumed, tuned[1])
@@ -159,19 +160,24 @@ def test_training_starts_from_a_narrower_reader(config, reader, tmp_path, capsys
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("changes", "message"),
     [
-        ("model.width", 0.0625, "of another network: --config.model.width=0.125"),
-        ("model.width", 0.1875, "init.checkpoint .*: model.width 0.1875: .*whole multiple"),
-        ("model.grey", True, "of another network: --config.model.grey=False"),
-        ("freeze", ("bakcbone",), "freeze 'bakcbone': covers nothing"),
-        ("init.checkpoint", "/nowhere", "init.checkpoint /nowhere: no such run or file"),
+        ({"model.width": 0.0625}, "of another network: --config.model.width=0.125"),
+        ({"model.width": 0.1875}, "init.checkpoint .*: model.width 0.1875: .*whole multiple"),
+        (
+            {"model.backbone": "resnet34", "model.classifier": "separate", "model.grey": True}
+            | {"model.attention": False},
+            "of another network: --config.model.backbone=resnet18 --config.model.classifier=shared "
+            "--config.model.attention=True --config.model.grey=False",
+        ),
+        ({"freeze": ("bakcbone",)}, "freeze 'bakcbone': covers nothing"),
+        ({"init.checkpoint": "/nowhere"}, "init.checkpoint /nowhere: no such run or file"),
     ],
 )
-def test_what_does_not_fit_is_refused(field, value, message, config, reader, tmp_path):
+def test_what_does_not_fit_is_refused(changes, message, config, reader, tmp_path):
     other = config.copy_and_resolve_references()
     other.init.checkpoint = str(reader[0])
-    other.update_from_flattened_dict({field: value})
+    other.update_from_flattened_dict(changes)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train.train_and_evaluate(other, tmp_path)
 

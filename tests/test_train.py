@@ -40,6 +40,7 @@ def config():
     c.image_size = (25, 80)
     c.batch_size, c.eval_size = 4, 6
     c.num_steps, c.log_every, c.eval_every = 4, 1, 2
+    c.keep_checkpoints = 2
     c.optimizer.warmup_steps = 0
     return c
 
@@ -65,6 +66,8 @@ def test_metrics_are_written(run, config):
     assert [line["step"] for line in lines if "accuracy" in line] == [2, 4]
     assert json.loads((run[0] / "config.json").read_text())["batch_size"] == config.batch_size
     assert Image.open(run[0] / "curves.png").width > 300
+    kept = [step.name for step in (run[0] / "checkpoints").iterdir() if step.name.isdecimal()]
+    assert sorted(kept) == ["2", "4"]
 
 
 def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
@@ -135,7 +138,7 @@ def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
     told = capsys.readouterr().out
     assert "init.checkpoint was '' and is 'tw_small', which only a new run would take" in told
     assert f"log_every was {config.log_every} and is 7\n" in told
-    assert "nothing is left to train: a higher num_steps goes on" in told
+    assert "resumed at step 4 of 4\nnothing is left to train: a higher num_steps goes on" in told
     # A finished run's record stays.
     train.train_and_evaluate(config, run[0])
     assert "another config" not in capsys.readouterr().out
@@ -159,8 +162,10 @@ def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
         return init
 
     monkeypatch.setattr(train, "make_init", broken)
+    other = config.copy_and_resolve_references()
+    other.eval_every = 1  # so that this step would be saved
     with pytest.raises(FloatingPointError, match="step 1, and"):
-        train.train_and_evaluate(config, tmp_path)
+        train.train_and_evaluate(other, tmp_path)
     with pytest.raises(FileNotFoundError, match="no checkpoint below"):
         checkpoint.open_for_reading(tmp_path)
 
@@ -397,12 +402,14 @@ def test_a_step_sees_pixels_from_0_to_1_and_other_plates_each_time():
     step = train.make_train_step(Mean(), tx, make_batch, {"character": 1.0})
     params = {"w": jnp.ones(1)}
     state = train_state.TrainState(jnp.int32(0), {"params": params}, tx.init(params))
-    seen = []
+    seen, norms = [], []
     for _ in range(2):
         state, terms = step(state, jax.random.key(0), {})
         seen.append(float(terms["loss"]))
+        norms.append(float(terms["gradient_norm"]))
     assert seen[0] != seen[1]
     np.testing.assert_allclose(seen, np.log1p(np.exp(-1.5)), rtol=0.1)
+    np.testing.assert_allclose(norms, 2 / (1 + np.exp(1.5)), rtol=0.1)
 
 
 def test_an_eval_step_sees_pixels_from_0_to_1_and_counts_by_weight():

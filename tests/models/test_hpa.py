@@ -198,6 +198,7 @@ def test_shared_classifier_equals_positions_folded_into_the_batch(train):
         ({"void": 34}, jnp.zeros((1, 50, 160, 3)), "void 34: must be True or False"),
         ({"attention": "no"}, jnp.zeros((1, 50, 160, 3)), "attention 'no': must be True or False"),
         ({"num_characters": 0}, jnp.zeros((1, 50, 160, 3)), "num_characters 0 .* at least 1"),
+        ({"width": 0.0}, jnp.zeros((1, 50, 160, 3)), "width 0.0: must be more than 0"),
         ({"attention": False}, jnp.zeros((1, 50, 160, 3)), "needs classifier='separate'"),
         ({}, jnp.zeros((50, 160, 3)), "must be B×H×W×3"),
         ({}, jnp.zeros((1, 50, 160, 1)), "must be B×H×W×3"),
