@@ -113,7 +113,7 @@ class Graph:
 
     def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         name = output or f"tensor{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        self._nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
         return name
 
     def conv(self, x: str, kernel_HWIO: np.ndarray, bias: np.ndarray, stride: int = 1) -> str:

@@ -34,6 +34,14 @@ def test_both_runtimes_agree(options, size):
         assert onnx[2] is xla[2] is None
 
 
+def test_nodes_have_names_of_their_own():
+    """ONNX Runtime before 1.22 names what it makes of them so, and refuses two of one name."""
+    model = HPANet(width=0.125, num_characters=5, classifier="separate")
+    size = 48, 100
+    nodes = onnx_model.build(model, random_variables(model, size), size).graph.node
+    assert len({node.name for node in nodes} - {""}) == len(nodes)
+
+
 def test_wrong_runtimes_are_named():
     with pytest.raises(ValueError, match="runtime 'tpu': must be one of auto, xla, onnx"):
         runtime.make_forward(None, None, (50, 160), "tpu")
