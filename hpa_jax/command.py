@@ -32,9 +32,12 @@ def set_up() -> None:
         logging.set_verbosity(logging.FATAL)
         std_logging.getLogger("asyncio").setLevel(std_logging.CRITICAL)
     if jax.config.jax_compilation_cache_dir is None:
-        with contextlib.suppress(RuntimeError):  # of users without a home, as some containers have
+        # Some containers' users have no home, or one that they cannot write: they keep none.
+        with contextlib.suppress(RuntimeError, OSError):
             home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-            jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hpa_jax"))
+            folder = pathlib.Path(home) / "hpa_jax"
+            folder.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def end_by_signals() -> None:

@@ -43,6 +43,15 @@ def test_plates_in_any_script_go_to_any_pipe_line_by_line(no_cache_folder, monke
     assert pipe.getvalue() == "皖".encode() + b"\xff\n"
 
 
+def test_a_home_that_cannot_be_written_keeps_no_programs(no_cache_folder, monkeypatch, tmp_path):
+    """As of a container's user: JAX would warn of a cache that nobody asked for."""
+    (tmp_path / "home").write_text("")  # in which not even root can make a folder
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(command.sys.stdout, "reconfigure", lambda **_: None, raising=False)
+    command.set_up()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
 def test_a_closed_standard_output_stops_no_command(monkeypatch):
     monkeypatch.setattr(command.sys, "stdout", None)  # as Python has it where a service closed it
     command.set_up()
@@ -129,10 +138,10 @@ def test_a_closed_pipe_ends_a_reading_without_a_traceback():
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
 
 
-def test_programs_are_kept_where_the_user_says(no_cache_folder, monkeypatch):
+def test_programs_are_kept_where_the_user_says(no_cache_folder, monkeypatch, tmp_path):
     monkeypatch.setattr(command.sys.stdout, "reconfigure", lambda **_: None, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/of-mine")
-    for given, kept in (("/named", "/named"), (None, "/of-mine/hpa_jax")):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of-mine"))
+    for given, kept in (("/named", "/named"), (None, str(tmp_path / "of-mine/hpa_jax"))):
         jax.config.update("jax_compilation_cache_dir", given)
         command.set_up()
         assert jax.config.jax_compilation_cache_dir == kept
