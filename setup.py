@@ -8,10 +8,10 @@ import setuptools
 PACKAGE = pathlib.Path(__file__).with_name("hpa_jax") / "__init__.py"
 VERSION = re.search(r'__version__ = "(.+)"', PACKAGE.read_text(encoding="utf-8"))[1]
 
-TEST = ["hypothesis", "pytest", "pytest-xdist>=3.7", "ruff", "safetensors", "tabulate"]
+TEST = ["hypothesis", "pytest", "pytest-xdist>=3.8", "ruff", "safetensors", "tabulate"]
 TFDS = ["tensorflow-datasets>=4.9.10", "importlib_resources"]  # which TFDS needs and does not list
-EXPORT = ["flatbuffers"]
-ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
+EXPORT = ["flatbuffers>=22.12"]  # older ones import what Python 3.12 dropped
+ONNX = ["onnx>=1.16", "onnxruntime>=1.19"]  # of NumPy 2
 
 setuptools.setup(
     name="hpa_jax",
@@ -26,9 +26,9 @@ setuptools.setup(
     python_requires=">=3.11",
     install_requires=[
         "absl-py",
-        "flax>=0.12",
+        "flax>=0.12.7",  # older ones call what JAX 0.12 dropped
         "grain>=0.2.18",
-        "jax>=0.10",
+        "jax>=0.10.2",  # older ones warn of each program that the cache holds
         "matplotlib>=3.9",
         "ml_collections>=1.1",
         "numpy>=2.0",
@@ -36,7 +36,7 @@ setuptools.setup(
         "orbax-checkpoint>=0.12",
         "pillow>=11",
         "scipy",
-        "tensorboardX",
+        "tensorboardX>=2.6.1",  # of the protobuf that Grain wants
         "tqdm",
     ],
     extras_require={
