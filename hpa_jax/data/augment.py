@@ -43,6 +43,7 @@ def augment(
         raise ValueError(f"images are {batch['image'].dtype}: must be uint8")
     num_characters = batch["characters"].shape[-1]
 
+    @jax.default_matmul_precision("float32")  # a TPU's own, and a GPU's, would be less than that
     def one(
         key: jax.Array, image: jax.Array, semantic: jax.Array, position: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:

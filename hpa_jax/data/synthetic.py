@@ -65,6 +65,7 @@ def make_renderer(
     layouts, odds = compile_layouts(styles, charset, num_characters, atlas.names, weights)
     cumulative = np.cumsum(odds)  # NumPy's: a device's constant would be fetched to compile
 
+    @jax.default_matmul_precision("float32")  # a TPU's own, and a GPU's, would be less than that
     def render(key: jax.Array) -> dict[str, jax.Array]:
         scene_key, noise_key = jax.random.split(key)
         draws = Draws(scene_key, 2900, realism)

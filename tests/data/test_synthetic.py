@@ -257,6 +257,12 @@ def test_what_is_compiled_lies_on_no_device():
     assert constants and not [c for c in constants if isinstance(c, jax.Array)]
 
 
+def test_a_tpu_renders_in_float32():
+    render = jax.jit(synthetic.make_renderer(TAIWANESE, TAIWAN, 7))
+    text = render.trace(jax.random.key(0)).lower(lowering_platforms=("tpu",)).as_text()
+    assert set(re.findall(r"precision = \[(\w+)", text)) == {"HIGHEST"}
+
+
 def test_clean_plates_have_the_decals_of_their_style():
     badge = Decal((150, 132, 230, 152), ground=(255, 0, 0))
     style = dataclasses.replace(STYLES["taiwan_new"], decals=(badge,), palettes=BLACK_ON_WHITE)
