@@ -25,6 +25,7 @@ from absl import app, flags
 
 import hpa_jax
 from hpa_jax import checkpoint, command, pixels, readers, recognize, runtime, weights
+from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.whole import write_whole
 
@@ -87,7 +88,8 @@ def _make_function(
     reader: recognize.Recognizer, maps: bool
 ) -> Callable[[jax.Array], dict[str, jax.Array]]:
     def read_plates(images: jax.Array) -> dict[str, jax.Array]:
-        ids, confidences, maps_BHWC = runtime.read_batch(reader.model, reader.variables, images)
+        with layers.for_any_device():
+            ids, confidences, maps_BHWC = runtime.read_batch(reader.model, reader.variables, images)
         outputs = {"ids": ids.astype(np.int32), "confidences": confidences}
         return outputs | {"maps": maps_BHWC} if maps else outputs
 

@@ -85,7 +85,7 @@ def _map_losses(logits_BhwK: jax.Array, labels_BHW: jax.Array) -> jax.Array:
 def _map_losses_and_gradients(
     logits_BhwK: jax.Array, labels_BHW: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    if jax.default_backend() != "cpu":
+    if not layers.on_cpu():
         return jax.vmap(_map_loss_and_gradient)(logits_BhwK, labels_BHW)
     # Plate by plate: its maps at image size then stay in the cache.
     return jax.lax.map(lambda plate: _map_loss_and_gradient(*plate), (logits_BhwK, labels_BHW))

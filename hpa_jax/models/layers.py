@@ -1,13 +1,32 @@
 """The small parts that every network of the paper is made of."""
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
+
+_FOR_ANY_DEVICE = contextvars.ContextVar("for_any_device", default=False)
+
+
+@contextlib.contextmanager
+def for_any_device() -> Iterator[None]:
+    """What is traced within takes no form that only a CPU gains by, for it may run elsewhere."""
+    token = _FOR_ANY_DEVICE.set(True)
+    try:
+        yield
+    finally:
+        _FOR_ANY_DEVICE.reset(token)
+
+
+def on_cpu() -> bool:
+    """Whether what is traced now is for a CPU."""
+    return jax.default_backend() == "cpu" and not _FOR_ANY_DEVICE.get()
 
 
 def scaled(channels: int, width: float) -> int:
@@ -20,7 +39,7 @@ def as_rows(x: jax.Array) -> jax.Array:
 
     Elsewhere `x` itself: on a GPU the compiler chooses the layout of convolutions.
     """
-    if x.ndim == 2 or jax.default_backend() != "cpu":
+    if x.ndim == 2 or not on_cpu():
         return x
     return x.reshape(-1, math.prod(x.shape[-2:]))
 
@@ -31,7 +50,7 @@ def materialised(x: jax.Array) -> jax.Array:
     XLA would compute what goes into a convolution again in each loop that transposes it for the
     gradients, and there against the order of memory.
     """
-    return jax.lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
+    return jax.lax.optimization_barrier(x) if on_cpu() else x
 
 
 def add_channels(x: jax.Array, bias_C: jax.Array) -> jax.Array:
@@ -49,7 +68,7 @@ def sum_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arra
     """Sum of an element-wise `function` of arrays …×L over all but the last axis: (L,) float32."""
     rows = [x.reshape(-1, x.shape[-1]).astype(jnp.float32) for x in arrays]
     count, length = rows[0].shape
-    if jax.default_backend() == "cpu" and count % 8 == 0:
+    if on_cpu() and count % 8 == 0:
         # Eight rows at a time in one loop: XLA's own sums first lay down what they add up.
         eights = [x.reshape(-1, 8, length) for x in rows]
         total = materialised(sum(function(*(x[:, i] for x in eights)) for i in range(8)))
