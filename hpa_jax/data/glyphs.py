@@ -169,13 +169,14 @@ def _read_folder(folder: Path, characters: str) -> list[tuple[str, dict[str, np.
             raise ValueError(f"fonts: the glyph image {path} is blank: must be dark on light")
         for name in names:
             fonts[name][character] = mask
-    found = ", ".join(unknown[:8])
     if not any(fonts.values()):
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
         raise ValueError(
             f"fonts: no glyph images named 140_X, 220_X or green_X in {str(folder)!r}, X being a "
-            f"character of the charset{found and '; it holds '}{found}"
+            f"character of the charset; it holds {found or 'nothing'}"
         )
     if unknown:
+        found = ", ".join(unknown[:8])
         warnings.warn(f"fonts: not named as glyphs in {folder}, left out: {found}", stacklevel=4)
     return [(name, masks) for name, masks in fonts.items() if masks]
 
