@@ -40,6 +40,8 @@ def freeze(
 ) -> optax.GradientTransformation:
     """The optimiser, kept away from all parameters that the patterns cover; no state for them.
 
+        tx = freezing.freeze(optax.sgd(0.1), ["backbone/context_path"])
+
     Batch statistics are no parameters: `frozen_statistics` holds theirs.
 
     Raises:

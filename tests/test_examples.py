@@ -2,16 +2,32 @@
 
 import pathlib
 import re
+import types
 
 import jax
 import numpy as np
+import optax
+import pytest
 
 import hpa_jax
 from examples import own_country, own_loop, surgery
-from hpa_jax import GREECE, HPANet, checkpoint, fields, readers, train_state
+from hpa_jax import (
+    GREECE,
+    TAIWAN,
+    HPANet,
+    checkpoint,
+    fields,
+    freezing,
+    readers,
+    train_state,
+    weights,
+)
 from hpa_jax.charset import Charset
 from hpa_jax.data.styles import STYLES
 from hpa_jax.data.synthetic import make_renderer
+from tests.networks import random_variables
+
+SIZE = (25, 80)
 
 
 def test_surgery(capsys):
@@ -46,6 +62,32 @@ def test_the_documented_surgery_gives_a_reader():
     assert names["reader"].charset == GREECE
     (reading,) = names["reader"].read([np.zeros((48, 160, 3), np.uint8)])
     assert set(reading.text) <= set(GREECE.characters)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [weights.adapt, weights.swap_backbone, weights.widen, weights.graft, weights.intermediates]
+    + [weights.average, weights.soften, freezing.freeze, freezing.frozen_statistics],
+    ids=lambda function: function.__name__,
+)
+def test_the_examples_of_surgery_in_docstrings_run(function):
+    lines = function.__doc__.partition("Args:")[0].partition("Raises:")[0].splitlines()
+    code = "\n".join(line[8:] for line in lines if line.startswith(" " * 8))
+    assert f".{function.__name__}(" in code
+
+    def narrow(**network):  # the examples leave the width out
+        model = HPANet(**{"width": 0.25} | network)
+        return types.SimpleNamespace(init=lambda key, images: random_variables(model, SIZE))
+
+    model, variables = HPANet(width=0.25), narrow().init(None, None)
+    names = {"HPANet": narrow, "model": model, "imagenet": variables, "runs": ["tw_small"]}
+    names |= {"key": None, "images": np.zeros((1, *SIZE, 3), np.float32)}
+    names |= {"TAIWAN": TAIWAN, "optax": optax}
+
+    def run(variables):
+        exec(code, globals() | names | {"variables": variables})
+
+    jax.eval_shape(run, variables) if "model" in code else run(variables)
 
 
 def test_own_country_fits_the_reader_that_it_starts_from():
