@@ -43,12 +43,12 @@ def load(source: pathlib.Path | bytes) -> bytes:
             raise DataError(source, f"is larger than {MAX_BYTES >> 20} MiB")
         elif path.is_char_device():  # as a link to /dev/zero, which has no end
             raise DataError(source, "is a device, no image")
+        elif path.is_dir():  # asked, for Windows says no more than that permission is denied
+            raise DataError(
+                source, "is a folder, no image; hpa_jax.pixels.find_images lists a folder's"
+            )
         else:
             data = path.read_bytes()
-    except IsADirectoryError as error:
-        raise DataError(
-            source, "is a folder, no image; hpa_jax.pixels.find_images lists a folder's"
-        ) from error
     except OSError as error:
         raise DataError(source, f"cannot be read: {error.strerror or error}") from error
     except DataError:

@@ -197,6 +197,15 @@ def test_what_is_no_image_is_called_so(tmp_path, content):
         images.open_rgb(content, "plate 7")
 
 
+def test_a_folder_is_told_as_such_on_windows_too(tmp_path, monkeypatch):
+    def denied(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", denied)
+    with pytest.raises(DataError, match="is a folder, no image"):
+        decode(tmp_path)
+
+
 def test_missing_and_empty_files_and_folders(tmp_path):
     with pytest.raises(DataError, match="none.jpg: cannot be read"):
         decode(tmp_path / "none.jpg")
