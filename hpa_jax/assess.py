@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from hpa_jax import calibration, charts, command, picture, pixels, readers, recognize
+from hpa_jax import calibration, command, picture, pixels, readers, recognize
 from hpa_jax.charset import Charset
 from hpa_jax.data import crops, files, folder, images, synthetic
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
@@ -230,6 +230,8 @@ def save_pictures(
     The table names all files, the picture shows the first ones, both in the order of
     `surest_failures`.
     """
+    from hpa_jax import charts  # Matplotlib, which wants a folder to write in when it is imported
+
     confidence, right = outcomes(assessed)
     paths = [to / "reliability.png"]
     charts.reliability(confidence, right).savefig(paths[0])

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import io
+import subprocess
+import sys
 import types
 
 import jax
@@ -115,6 +117,12 @@ def test_what_cannot_be_read_is_left_out(monkeypatch):
     assert asked == [several]
     with pytest.raises(DataError, match="outside"):
         assess.assess(several, [outside])
+
+
+def test_matplotlib_is_needed_for_pictures_alone():
+    """It ends in an error where it can write neither a home nor a temporary folder."""
+    program = "import sys; sys.modules['matplotlib'] = None; import hpa_jax.assess"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_margin_shows_a_share_of_the_plates_size_around_it():
