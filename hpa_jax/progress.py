@@ -127,7 +127,12 @@ class MetricWriter:
             path = workdir / "metrics.jsonl"
             _drop_after(path, first_step)
             self._file = path.open("a", encoding="utf-8")
-            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+            board = workdir / "tensorboard"
+            try:
+                self._board = SummaryWriter(str(board), purge_step=first_step + 1)
+            except OSError as error:  # that of its queue, which needs semaphores, names no file
+                problem = f"cannot be written, or /dev/shm cannot: {error.strerror}"
+                raise OSError(f"{board}: {problem}") from error
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Appends one line, `{"step": …, name: value, …}`, and flushes it."""

@@ -116,6 +116,15 @@ def test_writer_appends_lines(tmp_path):
     assert board(tmp_path)[-1] == (2, "loss", 0.25)
 
 
+def test_shared_memory_that_is_missing_is_named(tmp_path, monkeypatch):
+    def without_semaphores(*_, **__):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(progress, "SummaryWriter", without_semaphores)
+    with pytest.raises(OSError, match="tensorboard: .*/dev/shm .*: No such file"):
+        progress.MetricWriter(tmp_path)
+
+
 def test_steps_that_are_run_again_stand_once(tmp_path, monkeypatch):
     writer = progress.MetricWriter(tmp_path)
     for step in (10, 20, 30):
