@@ -16,12 +16,14 @@ from hpa_jax.data.plate import Box, DataError
 from hpa_jax.data.report import Report
 
 try:
+    import array_record  # noqa: F401  what `shards` writes with; Windows has none
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import example_serializer
     from tensorflow_datasets.proto import tf_example_pb2
 except ImportError as error:
     raise ImportError(
-        f"{error.name} is missing, and data sets of files need it: pip install 'hpa_jax[tfds]'"
+        f"{error.name} is missing, and data sets of files need it: pip install 'hpa_jax[tfds]', "
+        "but not on Windows, for which there is no array_record"
     ) from error
 
 REPORT = "report.json"

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import time
@@ -21,6 +22,12 @@ from hpa_jax.data.plate import DataError, Plate, box_corners
 from tests.data import trees
 
 GROUND, PLATE, FIRST, LAST = (200, 60, 60), (30, 30, 220), (250, 250, 250), (20, 160, 20)
+
+
+def test_windows_which_has_no_array_record_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "array_record", None)
+    with pytest.raises(ImportError, match="^array_record is missing.*not on Windows"):
+        runpy.run_path(records.__file__)
 
 
 def photograph(scale=1):
