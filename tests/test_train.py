@@ -75,10 +75,14 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
 
     A second SIGTERM, as clusters send it, comes while the state is saved.
     """
-    make_train_step = train.make_train_step
+    make_train_step, made = train.make_train_step, []
+
+    def kept(*arguments, **options):
+        made.append(make_train_step(*arguments, **options))
+        return made[-1]
 
     def interrupting(*arguments, **options):
-        step_fn = make_train_step(*arguments, **options)
+        step_fn = kept(*arguments, **options)
 
         def train_step(*inputs):
             with jax.transfer_guard("disallow"):  # a step never waits for the host
@@ -103,8 +107,11 @@ def test_an_interrupted_run_goes_on_exactly(run, config, tmp_path, monkeypatch):
     with pytest.raises(interrupt.Interrupted, match="after step 3 of 4"):
         train.train_and_evaluate(config, tmp_path)
     monkeypatch.undo()
+    monkeypatch.setattr(train, "make_train_step", kept)
     state = train.train_and_evaluate(config, tmp_path)
     assert_equal_trees(state, run[1])
+    # One compilation serves a new run's steps, and one a resumed run's.
+    assert [step._cache_size() for step in made] == [1, 1]
 
 
 def test_what_ends_an_evaluation_loses_no_steps(config, tmp_path, monkeypatch):
