@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import os
 import pathlib
 
@@ -17,4 +18,5 @@ def write_whole(path: pathlib.Path, data: bytes) -> None:
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may never have been there
+            partial.unlink()

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 
 import hpa_jax
-from hpa_jax import checkpoint, export, readers
+from hpa_jax import checkpoint, export, readers, whole
 from tests.networks import random_variables, smooth_images
 
 pytest.importorskip("flatbuffers", reason="StableHLO needs it: pip install 'hpa_jax[export]'")
@@ -136,6 +136,13 @@ def test_what_was_there_stays_where_the_disk_is_full(run, tmp_path, monkeypatch)
     with pytest.raises(OSError, match="reader.npz: cannot be written .No space"):
         export.export(run, "npz", file)
     assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("reader.npz", b"before")]
+
+
+def test_a_place_where_no_file_can_be_is_named_as_it_was_given(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name in ("file/reader.npz", f"{'r' * 245}.npz"):
+        with pytest.raises(OSError, match=rf"{name}: cannot be written"):
+            whole.write_whole(tmp_path / name, b"")
 
 
 @pytest.mark.parametrize(
