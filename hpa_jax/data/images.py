@@ -3,6 +3,7 @@
 import contextlib
 import io
 import pathlib
+import stat
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,18 +38,7 @@ def load(source: pathlib.Path | bytes) -> bytes:
       DataError: the file is missing, unreadable, empty or larger than MAX_BYTES.
     """
     try:
-        if isinstance(source, bytes):
-            data = source
-        elif (path := pathlib.Path(source)).stat().st_size > MAX_BYTES:
-            raise DataError(source, f"is larger than {MAX_BYTES >> 20} MiB")
-        elif path.is_char_device():  # as a link to /dev/zero, which has no end
-            raise DataError(source, "is a device, no image")
-        elif path.is_dir():  # asked, for Windows says no more than that permission is denied
-            raise DataError(
-                source, "is a folder, no image; hpa_jax.pixels.find_images lists a folder's"
-            )
-        else:
-            data = path.read_bytes()
+        data = source if isinstance(source, bytes) else _read(pathlib.Path(source))
     except OSError as error:
         raise DataError(source, f"cannot be read: {error.strerror or error}") from error
     except DataError:
@@ -58,6 +48,17 @@ def load(source: pathlib.Path | bytes) -> bytes:
     if not data:
         raise DataError(_name(source), "is empty (0 bytes)")
     return data
+
+
+def _read(path: pathlib.Path) -> bytes:
+    status = path.stat()
+    if status.st_size > MAX_BYTES:
+        raise DataError(path, f"is larger than {MAX_BYTES >> 20} MiB")
+    if stat.S_ISCHR(status.st_mode):  # as a link to /dev/zero, which has no end
+        raise DataError(path, "is a device, no image")
+    if stat.S_ISDIR(status.st_mode):  # of which Windows says no more than: permission denied
+        raise DataError(path, "is a folder, no image; hpa_jax.pixels.find_images lists a folder's")
+    return path.read_bytes()
 
 
 def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:

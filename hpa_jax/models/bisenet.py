@@ -68,8 +68,8 @@ class Backbone(nn.Module):
             features = layers.scaled(channels, self.width)
             block = ConvBlock(features, dtype=self.dtype, name=f"spatial_path{i}")
             spatial = block(spatial, train)
-        context_path = BACKBONES[self.backbone]
-        context_path = context_path(width=self.width, dtype=self.dtype, name="context_path")
+        make_context_path = BACKBONES[self.backbone]
+        context_path = make_context_path(width=self.width, dtype=self.dtype, name="context_path")
         stage3, stage4 = context_path(images_BHWC, train)
         tail = stage4.mean(axis=(1, 2), keepdims=True)
         stage3 = AttentionRefinement(self.dtype, name="attention_refinement3")(stage3, train)
