@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-from hpa_jax import multihost
+from hpa_jax import machine, multihost
 from hpa_jax.charset import Charset
 from hpa_jax.models.hpa import HPANet
 
@@ -156,12 +156,14 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
 
     Raises:
       FileNotFoundError: there is no checkpoint at or below `path`.
+      OSError: as `machine.backend`.
       ValueError: a checkpoint's accuracy cannot be read.
     """
     run, wanted = split_step(pathlib.Path(path).absolute())
     directory = _directory(run)
     step = None
     if directory.is_dir():
+        machine.backend()  # Orbax asks for it too, and explains nothing
         with _without_warnings():  # of the directory being read only, as asked for
             manager = _manager(
                 directory,

@@ -32,10 +32,25 @@ def cores() -> int:
     return min(allotted, math.ceil(quota / period))
 
 
+def backend() -> str:
+    """What JAX runs on: 'cpu', 'gpu' or 'tpu'.
+
+    Raises:
+      OSError: JAX finds none of the devices that it was told to use.
+    """
+    try:
+        return jax.default_backend()
+    except (AssertionError, RuntimeError) as error:  # the former without a word
+        why = str(error) or "is what drives it installed, as by pip install 'hpa_jax[cuda12]'?"
+        raise OSError(
+            f"JAX_PLATFORMS={jax.config.jax_platforms}: JAX finds no such device: {why}"
+        ) from error
+
+
 @functools.cache
 def compiler_options() -> dict[str, str]:
     """What to give `jax.jit` as `compiler_options` for a whole network to run fast here."""
-    if jax.default_backend() != "cpu":
+    if backend() != "cpu":
         return {}
     try:
         jax.jit(lambda: 0, compiler_options=CPU_OPTIONS).lower().compile()
@@ -53,7 +68,7 @@ def keep_memory() -> None:
     """
     # Else a thread of JAX's own asks for the memory, and it lies in no heap that lasts.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    if jax.default_backend() == "cpu" and platform.libc_ver()[0] == "glibc":
+    if backend() == "cpu" and platform.libc_ver()[0] == "glibc":
         malloc = ctypes.CDLL(None)
         malloc.mallopt(M_MMAP_MAX, 0)  # large blocks come from the heap too,
         malloc.mallopt(M_TRIM_THRESHOLD, -1)  # which never shrinks

@@ -235,7 +235,7 @@ def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "au
     try:
         rebuild.check(model, charset, variables)
         return Recognizer(model, variables, charset, image_size, runtime)
-    except (ValueError, ImportError, MemoryError, jax.errors.JaxRuntimeError):
+    except (ValueError, ImportError, OSError, MemoryError, jax.errors.JaxRuntimeError):
         raise
     except Exception as error:  # Flax and ONNX Runtime raise almost anything over misshapen arrays
         raise ValueError(f"variables or metadata: no whole network ({error!r})") from error

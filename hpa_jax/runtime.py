@@ -36,13 +36,14 @@ def make_forward(
       ValueError: there is no such runtime, or 'onnx' does not know the network as it is or is
         installed but broken; 'auto' then says so and takes XLA.
       ModuleNotFoundError: 'onnx', and the extra is not installed.
+      OSError: as `machine.backend`.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime {runtime!r}: must be one of {', '.join(RUNTIMES)}")
     installed = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
     if runtime == "onnx" and not installed:
         raise ModuleNotFoundError("runtime 'onnx': pip install 'hpa_jax[onnx]'")
-    pays = installed and jax.default_backend() == "cpu"
+    pays = machine.backend() == "cpu" and installed
     if runtime == "xla" or (runtime == "auto" and not pays):
         return _on_xla(model, variables, image_size)
     problem = _why_not_onnx(model)

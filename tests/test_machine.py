@@ -30,6 +30,27 @@ def test_all_cores_are_used_where_none_are_allotted(monkeypatch, tmp_path):
     assert machine.cores() == 6
 
 
+@pytest.mark.parametrize("argument", ["tw_small", "run"])
+def test_a_device_that_is_not_there_is_no_fault_of_the_reader(argument, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    program = f"""
+import hpa_jax
+try:
+    hpa_jax.load_recognizer({argument!r})
+except OSError as error:
+    print(error)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"JAX_PLATFORMS": "abacus"},
+    )
+    assert run.stdout.startswith("JAX_PLATFORMS=abacus: JAX finds no such device: ")
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc alone")
 def test_memory_is_kept_from_step_to_step():
     program = """
