@@ -131,7 +131,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Deeper grey keeps its range instead of being clipped.
     """
     if image.mode.startswith(("I", "F")):  # I;16, I, F: more than 8 bits a pixel
-        values = np.nan_to_num(np.asarray(image, np.float64))
+        values = np.nan_to_num(np.asarray(image, np.float32))
         # Files do not say how many bits are used: the fewest that hold the values.
         most = values.max(initial=0)
         top = next((top for top in RANGES if most <= top), RANGES[-1])

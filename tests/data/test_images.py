@@ -3,6 +3,7 @@
 import io
 import pathlib
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -64,6 +65,16 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(suffix):
     grey = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
     pixels = decode(encode(Image.fromarray(grey), format=suffix))
     assert (pixels == np.arange(256).reshape(16, 16, 1)).all()
+
+
+def test_deep_grey_takes_little_memory_beside_its_picture():
+    """A file of 200 KB may hold 100 megapixels of it, and each core decodes one at once."""
+    data = encode(Image.new("I;16", (1000, 1000)), format="PNG")
+    tracemalloc.start()
+    decode(data)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 16 * 1000 * 1000
 
 
 @pytest.mark.parametrize(
