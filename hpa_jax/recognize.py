@@ -205,16 +205,16 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
         raise ValueError(f"{path}: {error}") from error
 
 
-def load_recognizers(paths: Sequence[str] | None = None) -> list[Recognizer]:
+def load_recognizers(paths: Sequence[str | pathlib.Path] | None = None) -> list[Recognizer]:
     """The readers that commands read with: those at `paths`, or each country's best shipped one.
 
     Raises:
-      ValueError: the paths are one string or empty; or none are given, and no reader is installed
+      ValueError: the paths are one path or empty; or none are given, and no reader is installed
         with the package; or as `load_recognizer`.
       FileNotFoundError: there is no such reader.
     """
-    if isinstance(paths, str):
-        raise ValueError(f"readers {paths!r}: must be a list, [{paths!r}]")
+    if isinstance(paths, str | pathlib.Path):
+        raise ValueError(f"readers {str(paths)!r}: must be a list, [{str(paths)!r}]")
     if paths is not None and not (paths and all(paths)):
         raise ValueError("--checkpoint is empty: name a reader, or leave it out")
     paths = paths or readers.shipped_default()

@@ -478,6 +478,7 @@ def test_a_file_of_another_network_is_named(reader, metadata, tmp_path):
         recognize.load_recognizers(["tw", str(tmp_path / "two.npz")])
 
 
-def test_one_reader_in_a_lists_place_is_named():
+@pytest.mark.parametrize("name", ["tw", pathlib.Path("tw")])
+def test_one_reader_in_a_lists_place_is_named(name):
     with pytest.raises(ValueError, match=r"'tw': must be a list, \['tw'\]"):
-        recognize.load_recognizers("tw")
+        recognize.load_recognizers(name)
