@@ -4,8 +4,8 @@ They see batches of which three tenths are real plates and the others rendered: 
 provinces, two rows and green plates. The small one goes on from the reader 'tw_small', whose
 letters and digits it knows; the wide one, of twice its channels, goes on from the small one
 (Net2Net). Two hours on two CPU cores, and an hour and a half more, on one, for the wide one: the
-first legs of both. docs/readers.md has the others. The full one, which is the paper's network at
-its size, goes on from the shipped 'cn' in the same way: 40 minutes on two cores, its first leg.
+first stages of both. docs/readers.md has the others. The full one, which is the paper's network at
+its size, goes on from the shipped 'cn' in the same way: 40 minutes on two cores, its first stage.
 
 1. Prepare real plates, once: a folder with a labels.csv (hpa_jax/data/folder.py). The shipped
    readers saw only rows whose licence allows it: all the others were taken out of that file first

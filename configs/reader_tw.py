@@ -3,7 +3,7 @@
 They see rendered plates only, of all one-row styles that are on the road; no real plate. The small
 one goes on from the quick start's network, the wide one, of twice its channels, from the small one
 (Net2Net). Three and a half hours on two CPU cores, and an hour and a half more, on one, for the
-wide one: the first leg of 'tw'. docs/readers.md has the other legs. The full one, which is the
+wide one: the first stage of 'tw'. docs/readers.md has the other stages. The full one, which is the
 paper's network at its size, goes on from the shipped 'tw' in the same way: 50 minutes on two cores.
 
     python -m hpa_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
