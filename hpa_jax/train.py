@@ -44,6 +44,7 @@ from hpa_jax.train_state import (
     resume,
     start_from,
 )
+from hpa_jax.whole import write_whole
 
 
 def train_and_evaluate(
@@ -121,7 +122,7 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     ):
         # Only now, and where steps are left: no other command changes the record of a run.
         if first_process and first_step < config.num_steps:
-            (workdir / "config.json").write_text(described(config), encoding="utf-8")
+            write_whole(workdir / "config.json", described(config).encode())
         for step in range(first_step + 1, config.num_steps + 1):
             fed = next(feed)
             state, metrics = train_step(state, train_key, fed)
@@ -204,10 +205,7 @@ def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]
     if not saved.is_file():
         return []
     texts = saved.read_text(encoding="utf-8"), described(config)
-    try:
-        before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
-    except ValueError:  # a start that was killed while it wrote
-        return [f"{saved} is damaged, and not compared with"]
+    before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
     return [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         + (", which only a new run would take" if name.startswith("init.") else "")
