@@ -1,7 +1,6 @@
 """Training, top to bottom: network, data, state, checkpoints, loop."""
 
 import contextlib
-import functools
 import itertools
 import json
 import pathlib
@@ -79,8 +78,6 @@ def train_and_evaluate(
 
 def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
     """The run itself, in a folder that no other run is at work in."""
-    first_process = jax.process_index() == 0
-
     # --- Devices: one data axis; parameters on all, rows of a batch split over them.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     replicated = NamedSharding(mesh, PartitionSpec())
@@ -96,9 +93,9 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     # --- State: this run's latest checkpoint, else what config.init names, else random weights.
     manager = checkpoint.open_manager(workdir, config.keep_checkpoints)
     metadata = checkpoint.make_metadata(model, charset, config.image_size, config.data.styles)
-    init = make_init(model, tx, config.image_size, bool(config.ema))
-    init = functools.partial(jax.jit(init, out_shardings=replicated), init_key)
-    state = resume_or_start(config, workdir, manager, metadata, init)
+    make_first = make_init(model, tx, config.image_size, bool(config.ema))
+    init = jax.jit(make_first, out_shardings=replicated)
+    state = resume_or_start(config, workdir, manager, metadata, lambda: init(init_key))
     first_step = int(state.step)
 
     # --- Steps.
@@ -109,6 +106,9 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     feed = plates.feed(first_step)
     # All at once: a rate computed between two steps would wait for the first of them.
     rates = np.broadcast_to(schedule(np.arange(config.num_steps)), config.num_steps)
+
+    def save(step: int, state: TrainState, accuracy: float | None = None) -> None:
+        checkpoint.save(manager, step, state.readable, resumable(state), metadata, accuracy)
 
     # --- Loop: step, log, evaluate, save, in this order.
     # Closing the manager waits for the last save, whatever ends the loop; the handlers go last, so
@@ -121,28 +121,24 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
         ) as log,
     ):
         # Only now, and where steps are left: no other command changes the record of a run.
-        if first_process and first_step < config.num_steps:
+        if jax.process_index() == 0 and first_step < config.num_steps:
             write_whole(workdir / "config.json", described(config).encode())
         for step in range(first_step + 1, config.num_steps + 1):
-            fed = next(feed)
-            state, metrics = train_step(state, train_key, fed)
+            state, metrics = train_step(state, train_key, next(feed))
             log.add(step, metrics)
             manager.check_for_errors()  # of a save in the background
             stop = interrupted(step)
             if stop or step % config.eval_every == 0 or step == config.num_steps:
                 log.flush()  # before a broken state can be saved over a good one
-                save = functools.partial(
-                    checkpoint.save, manager, step, state.readable, resumable(state), metadata
-                )
                 accuracy = None
                 try:
                     if not stop:
                         accuracy = evaluate_all(plates, eval_step, state, step, log, interrupted)
                 except BaseException:  # no step is lost; of several hosts one cannot save alone
                     if jax.process_count() == 1:
-                        save()
+                        save(step, state)
                     raise
-                save(accuracy)
+                save(step, state, accuracy)
                 log.draw()
                 stop = stop or interrupted(None)
             if stop:
