@@ -47,16 +47,21 @@ def make_inputs(
     Raises:
       ValueError: a field is wrong; it is named.
     """
-    if not config.data.get("prepared"):
-        render = whole = make_render(config, sharding)
-        if config.data.cut:
-            whole = make_render(config, sharding, testing=True)
-        test = make_eval_batches(whole, eval_key, config.eval_size, config.batch_size)
-        return Inputs(
-            lambda key, fed: render(jax.random.split(key, config.batch_size)),
-            lambda step: itertools.repeat({}),
-            {"": TestSet(config.eval_size, test)},
-        )
+    if config.data.get("prepared"):
+        return _from_files(config, sharding)
+    render = whole = make_render(config, sharding)
+    if config.data.cut:
+        whole = make_render(config, sharding, testing=True)
+    test = make_eval_batches(whole, eval_key, config.eval_size, config.batch_size)
+    return Inputs(
+        lambda key, fed: render(jax.random.split(key, config.batch_size)),
+        lambda step: itertools.repeat({}),
+        {"": TestSet(config.eval_size, test)},
+    )
+
+
+def _from_files(config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding) -> Inputs:
+    """Plates of the prepared set, with the share of rendered ones that the config asks for."""
     from hpa_jax import datasets  # Grain and TFDS are imported only where file data is used
 
     # A sharding over other hosts' devices: they read the rest of each batch.
@@ -123,7 +128,7 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
     """
     fields.check(config)
     if config.data.get("prepared"):
-        from hpa_jax import datasets  # as above
+        from hpa_jax import datasets  # as in `_from_files`
 
         datasets.inspect_prepared(config, workdir)
     if not config.data.get("prepared") or config.data.rendered:
