@@ -48,29 +48,8 @@ def main(argv: Sequence[str]) -> int:
     command.set_up()
     _end_at_sigterm()
     try:
-        if "://" in (_WORKDIR.value or ""):
-            raise ValueError(
-                f"workdir {_WORKDIR.value}: must be a folder; mount a bucket as one (gcsfuse: with "
-                "--rename-dir-limit=10000)"
-            )
-        if _DISTRIBUTED.value:
-            jax.distributed.initialize()
-        machine.keep_memory()
-        if _DISTRIBUTED.value and jax.process_count() == 1:
-            _end_at_sigterm()  # again: JAX's service took it, which a process alone never asks
-        print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
-        if _MODE.value == "prepare":
-            from hpa_jax import datasets  # Grain and TFDS are imported only where needed
-
-            datasets.prepare_run(_CONFIG.value)
-            return 0
-        if _MODE.value == "inspect":
-            inputs.inspect_run(_CONFIG.value, _WORKDIR.value)
-            return 0
-        if _MODE.value == "train":
-            train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
-        _end_at_sigterm()  # again, for JAX's service, by which processes stop together, took it
-        evaluate.evaluate_run(_CONFIG.value, _WORKDIR.value)
+        _start_jax()
+        _run_mode()
     except interrupt.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 143
@@ -90,6 +69,34 @@ def main(argv: Sequence[str]) -> int:
         traceback.print_exc()  # a fault of ours: but the others are not to wait for it either
         _end_now(1)
     return 0
+
+
+def _start_jax() -> None:
+    if "://" in (_WORKDIR.value or ""):
+        raise ValueError(
+            f"workdir {_WORKDIR.value}: must be a folder; mount a bucket as one (gcsfuse: with "
+            "--rename-dir-limit=10000)"
+        )
+    if _DISTRIBUTED.value:
+        jax.distributed.initialize()
+    machine.keep_memory()
+    if _DISTRIBUTED.value and jax.process_count() == 1:
+        _end_at_sigterm()  # again: JAX's service took it, which a process alone never asks
+    print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
+
+
+def _run_mode() -> None:
+    if _MODE.value == "prepare":
+        from hpa_jax import datasets  # Grain and TFDS are imported only where needed
+
+        datasets.prepare_run(_CONFIG.value)
+    elif _MODE.value == "inspect":
+        inputs.inspect_run(_CONFIG.value, _WORKDIR.value)
+    else:
+        if _MODE.value == "train":
+            train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+        _end_at_sigterm()  # again, for JAX's service, by which processes stop together, took it
+        evaluate.evaluate_run(_CONFIG.value, _WORKDIR.value)
 
 
 def _end_at_sigterm() -> None:
