@@ -22,7 +22,7 @@ from absl import app, flags
 from benchmarks import report
 from hpa_jax import command, optimizer, train, train_state
 from hpa_jax.charset import CHINA, Charset
-from hpa_jax.data import folder, images, pipeline, prepare
+from hpa_jax.data import folder, images, pipeline, prepare, read_ahead
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.models.hpa import HPANet
 
@@ -92,7 +92,7 @@ def time_feeding(prepared: pathlib.Path, charset: Charset, workers: int) -> dict
     ):
         waited = 0.0
         # What the pipeline's two queues held before the first step does not count.
-        for count in range(-2 * pipeline.AHEAD, STEPS):
+        for count in range(-2 * read_ahead.AHEAD, STEPS):
             if count == 0:
                 begin, waited = time.perf_counter(), 0.0
             asked = time.perf_counter()

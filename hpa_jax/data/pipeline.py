@@ -1,29 +1,18 @@
 """Prepared records to fixed-shape batches, with Grain. Batch k depends on k alone."""
 
-import atexit
-import contextlib
-import gc
 import io
-import itertools
 import os
-import signal
-import weakref
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
 
 import grain
 import numpy as np
-from absl import flags
 from PIL import Image
 
 from hpa_jax.charset import Charset
 from hpa_jax.data import records
 from hpa_jax.data.plate import Box, DataError
-from hpa_jax.data.workers import end_with_parent
+from hpa_jax.data.read_ahead import Batch, read_ahead
 
-Batch = dict[str, np.ndarray]
-_OPEN: weakref.WeakSet[Iterator] = weakref.WeakSet()  # batches that nobody has closed yet
-AHEAD = 2  # batches that are ready before they are asked for, in each process
 # A class id that no network predicts, for texts that it cannot write and plates that a detector
 # missed: these are never right.
 UNREADABLE = -1
@@ -79,7 +68,7 @@ def train_batches(
     # Slicing comes after all that is random, so that processes agree on every plate.
     dataset = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None).random_map(load)
     dataset = dataset[process_index::process_count].batch(rows, drop_remainder=True)
-    return _iterate(dataset[start_step:], workers)
+    return read_ahead(dataset[start_step:], workers)
 
 
 def eval_batches(
@@ -108,7 +97,7 @@ def eval_batches(
     load = LoadPlate(charset, num_characters, image_size, jitter=0.0, testing=True)
     total = -(-len(source) // batch_size) * batch_size
     dataset = grain.MapDataset.range(total).map(_LoadOrPad(source, load))
-    return _iterate(dataset[process_index::process_count].batch(rows), workers)
+    return read_ahead(dataset[process_index::process_count].batch(rows), workers)
 
 
 class LoadPlate(grain.transforms.RandomMap):
@@ -249,71 +238,3 @@ def _rows(batch_size: int, process_count: int) -> int:
     if batch_size % process_count:
         raise ValueError(f"batch_size={batch_size} must divide by {process_count} processes")
     return batch_size // process_count
-
-
-def _iterate(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
-    if workers and not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # Grain's workers read a flag, also in notebooks and tests
-    # Grain would read 500 batches ahead in 16 threads, which is gigabytes.
-    read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
-    processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
-    iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _end_with_the_run))
-    batches = _until_closed(held := [iterator])
-    weakref.finalize(batches, _close, held)  # ends the workers, also of batches never begun
-    _OPEN.add(batches)
-    return batches
-
-
-@atexit.register
-def _close_all() -> None:
-    """While there still is something to close them with."""
-    for batches in list(_OPEN):
-        batches.close()
-
-
-def _until_closed(held: list[grain.DatasetIterator]) -> Iterator[Batch]:
-    try:
-        with _signals_waiting():  # the first batch starts the workers
-            first = list(map(_copied, itertools.islice(held[0], 1)))
-        yield from first
-        yield from map(_copied, held[0])
-    finally:
-        _close(held)
-
-
-@contextlib.contextmanager
-def _signals_waiting() -> Iterator[None]:
-    """Holds back what stops a run; workers that start meanwhile do so until they ignore it.
-
-    Else it would end those that still import, and with them a run that has yet to save.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # its own start would let them through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _copied(batch: Batch) -> Batch:
-    """Out of the workers' shared memory, which JAX might hold when the program ends."""
-    return {name: np.array(rows) for name, rows in batch.items()}
-
-
-def _close(held: list[grain.DatasetIterator]) -> None:
-    while held:
-        held.pop().close()
-    gc.collect()  # of what Grain's threads and errors hold: else its shared memory leaks
-
-
-def _end_with_the_run(worker: int, count: int) -> None:
-    """Makes a worker end when its iterator is closed or the run is gone, and at no signal before.
-
-    Terminals and SLURM signal workers too, while the run wants batches until it has saved.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    end_with_parent()
