@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 
 @contextlib.contextmanager
@@ -79,17 +80,10 @@ def agree(value: int, problem: str) -> None:
     Raises:
       ValueError: `problem`, on all of them; not all have the same number.
     """
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils  # half a second, which readers do not wait
-
-        if np.ptp(multihost_utils.process_allgather(np.int32(value))):
-            raise ValueError(problem)
+    if jax.process_count() > 1 and np.ptp(multihost_utils.process_allgather(np.int32(value))):
+        raise ValueError(problem)
 
 
 def of_the_first(tree: Any) -> Any:
     """A tree of the host's arrays, as the first process has it; all processes call this."""
-    if jax.process_count() == 1:
-        return tree
-    from jax.experimental import multihost_utils  # half a second, which readers do not wait
-
-    return multihost_utils.broadcast_one_to_all(tree)
+    return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)
