@@ -10,7 +10,7 @@ import optax
 from flax import traverse_util
 
 from hpa_jax.models import norm
-from hpa_jax.tree_paths import Variables, listed, matches, modules
+from hpa_jax.tree_paths import Variables, listed, matches, nearby
 
 
 def frozen_mask(params: Variables, patterns: Iterable[str]) -> Variables:
@@ -25,12 +25,7 @@ def frozen_mask(params: Variables, patterns: Iterable[str]) -> Variables:
     flat = traverse_util.flatten_dict(params, sep="/")
     for pattern in patterns:
         if not any(matches(pattern, name) for name in flat):
-            above = pattern.rpartition("/")[0]
-            known = above if modules(flat, above) else ""
-            raise ValueError(
-                f"freeze {pattern!r}: covers nothing; {known or 'the network'} has "
-                f"{modules(flat, known)}"
-            )
+            raise ValueError(f"freeze {pattern!r}: covers nothing; {nearby(flat, pattern)}")
     mask = {name: any(matches(pattern, name) for pattern in patterns) for name in flat}
     return traverse_util.unflatten_dict(mask, sep="/")
 

@@ -81,9 +81,15 @@ def covers(pattern: str, path: str) -> bool:
     return matches(pattern, path.partition("/")[2])
 
 
-def modules(flat: Flat, below: str = "") -> str:
-    """The names of what lies directly below a path; all arrays may have a collection, or none."""
-    start = f"{below}/" if below else ""
-    paths = {name.removeprefix("params/").removeprefix("batch_stats/") for name in flat}
-    inside = {path.removeprefix(start) for path in paths if path.startswith(start)}
-    return ", ".join(sorted({path.split("/")[0] for path in inside}))
+def nearby(flat: Flat, path: str) -> str:
+    """What the nearest module above a path has, for whom it names nothing: "backbone has …".
+
+    All arrays may have a collection, or none.
+    """
+    paths = [name.removeprefix("params/").removeprefix("batch_stats/") for name in flat]
+    above = path.rpartition("/")[0]
+    while above and not any(known.startswith(f"{above}/") for known in paths):
+        above = above.rpartition("/")[0]
+    start = f"{above}/" if above else ""
+    names = {known.removeprefix(start).split("/")[0] for known in paths if known.startswith(start)}
+    return f"{above or 'the network'} has {', '.join(sorted(names))}"

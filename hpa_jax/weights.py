@@ -22,7 +22,7 @@ from hpa_jax.tree_paths import (
     covers,
     flatten,
     listed,
-    modules,
+    nearby,
     raise_on_mismatch,
     shapes,
     unflatten,
@@ -222,11 +222,7 @@ def graft(target: Variables, source: Variables, path: str) -> Variables:
     scion = {name: array for name, array in flatten(source).items() if covers(path, name)}
     stock = {name: array for name, array in flat.items() if covers(path, name)}
     if not stock:
-        known = path
-        while known and not any(covers(known, name) for name in flat):
-            known = known.rpartition("/")[0]
-        names = modules(flat, known)
-        raise ValueError(f"path {path!r}: names nothing; {known or 'the network'} has {names}")
+        raise ValueError(f"path {path!r}: names nothing; {nearby(flat, path)}")
     raise_on_mismatch(shapes(scion), shapes(stock))
     return unflatten(flat | scion)
 
