@@ -78,26 +78,23 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
     positions = (range(_num_characters(source)), range(_num_characters(target)))
     result = dict(source)  # what only it has does not fit
     for path in source.keys() & target.keys():
-        named = _named_axes(path, source)
-        moves = dict.fromkeys(named[0], characters) | dict.fromkeys(named[1], positions)
+        of_characters, of_positions = _named_axes(path, source)
+        moves = dict.fromkeys(of_characters, characters) | dict.fromkeys(of_positions, positions)
         result[path] = _transplant(source[path], target[path], moves)
     return _checked(result, target)
 
 
 def _named_axes(path: str, flat: Flat) -> tuple[list[int], list[int]]:
-    """An array's axes of characters, and those of positions (separate classifiers are stacked)."""
-    separate = flat["params/classifier/dense/bias"].ndim == 2
-    kinds = CHARACTER_AXES, POSITION_AXES | ({"classifier": (0,)} if separate else {})
-    characters, positions = (
-        [
-            axis % flat[path].ndim
-            for pattern, axes in kind.items()
-            if covers(pattern, path)
-            for axis in axes
-        ]
-        for kind in kinds
-    )
-    return characters, positions
+    """An array's axes of characters, and those of positions."""
+    position_axes = dict(POSITION_AXES)
+    if flat["params/classifier/dense/bias"].ndim == 2:  # separate classifiers are stacked
+        position_axes["classifier"] = (0,)
+    return _axes(CHARACTER_AXES, path, flat), _axes(position_axes, path, flat)
+
+
+def _axes(table: dict[str, tuple[int, ...]], path: str, flat: Flat) -> list[int]:
+    axes = [axis for pattern, axes in table.items() if covers(pattern, path) for axis in axes]
+    return [axis % flat[path].ndim for axis in axes]
 
 
 def _transplant(
@@ -178,10 +175,11 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
             "take a whole multiple of the width, which must be one of 0.125 (channels are rounded "
             "to eights)"
         )
-    result = source | {
-        path: _widen(source[path], np.asarray(target[path]), sum(_named_axes(path, source), []))
-        for path in source.keys() & target.keys()
-    }
+    result = dict(source)  # what only it has does not fit
+    for path in source.keys() & target.keys():
+        of_characters, of_positions = _named_axes(path, source)
+        fixed = of_characters + of_positions
+        result[path] = _widen(source[path], np.asarray(target[path]), fixed)
     return _checked(result, target)
 
 
