@@ -52,16 +52,14 @@ def light(draws: Draws, image: jax.Array) -> jax.Array:
     image = image * (1 + cast) * (1 + slope + patches)
 
     direction = draws.uniform(0, 2 * np.pi)
-    across = (x - draws.uniform()) * jnp.cos(direction) * 3 + (y - draws.uniform()) * jnp.sin(
-        direction
-    )
+    dx, dy = x - draws.uniform(), y - draws.uniform()
+    across = dx * jnp.cos(direction) * 3 + dy * jnp.sin(direction)
     edge = jax.nn.sigmoid(across * draws.uniform(4, 60))
     image = image * (1 - draws.chance(0.25) * draws.uniform(0.2, 0.65) * edge)
 
     reach = draws.uniform(0.5, 4, (2,))
-    spot = jnp.square((x - draws.uniform()) * 3 * reach[0]) + jnp.square(
-        (y - draws.uniform()) * reach[1]
-    )
+    dx, dy = x - draws.uniform(), y - draws.uniform()
+    spot = jnp.square(dx * 3 * reach[0]) + jnp.square(dy * reach[1])
     return image + draws.chance(0.15) * draws.uniform(0.15, 0.7) * jnp.exp(-spot)
 
 
@@ -149,11 +147,10 @@ def sensor_noise(
     are independent of the sum.
     """
     word = jax.random.bits(key, size)
-    byte = [
-        ((word >> shift) & 255).astype(jnp.float32) / 147.8 - 0.8626 for shift in (0, 8, 16, 24)
-    ]
-    grey = byte[0] + byte[1] + byte[2] + byte[3]
-    red, blue = byte[0] - byte[1], byte[2] - byte[3]
+    levels = [((word >> shift) & 255).astype(jnp.float32) for shift in (0, 8, 16, 24)]
+    a, b, c, d = (level / 147.8 - 0.8626 for level in levels)
+    grey = a + b + c + d
+    red, blue = a - b, c - d
     return amplitude * (grey + colour * jnp.stack([red, -0.5 * (red + blue), blue]))
 
 

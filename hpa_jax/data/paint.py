@@ -8,6 +8,7 @@ from hpa_jax.data.draws import Draws
 from hpa_jax.data.layouts import AWAY, Layout
 from hpa_jax.data.places import Places, pick
 
+Layer = tuple[jax.Array, jax.Array]  # how much it covers (H, W); its colour (3,), or one a box
 STICKERS = 3  # stickers that may be on any plate, besides its style's decals
 
 
@@ -86,9 +87,6 @@ def plate(
     return jnp.clip(image * light, 0, 1.2)
 
 
-Layer = tuple[jax.Array, jax.Array]  # how much it covers (H, W); its colour (3,), or one a box
-
-
 def _surroundings(
     draws: Draws, x: jax.Array, y: jax.Array, edge: jax.Array
 ) -> tuple[jax.Array, list[Layer], jax.Array]:
@@ -153,9 +151,8 @@ def _stickers(draws: Draws, layout: Layout) -> tuple[jax.Array, ...]:
     many = (STICKERS,)
     width, height = draws.uniform(0.08, 0.35, many), draws.uniform(0.05, 0.1, many)
     across = draws.uniform(-1, 1, many) * (layout.half_width - width)
-    down = jnp.where(draws.uniform(shape=many) < 0.6, -0.38, 0.41) + draws.uniform(
-        -0.03, 0.03, many
-    )
+    down = jnp.where(draws.uniform(shape=many) < 0.6, -0.38, 0.41)
+    down += draws.uniform(-0.03, 0.03, many)
     boxes = jnp.stack([across - width, down - height, across + width, down + height], axis=1)
     grounds = draws.uniform(0, 1, (STICKERS, 3))
     grey = draws.uniform(shape=(STICKERS, 1)) < 0.5
