@@ -223,8 +223,9 @@ def test_sets(
         splits = ", ".join(map(repr, missing.values()))
         flags = " ".join(f"--config.data.test.{name}=SPLIT" for name in missing)
         raise _no_split(config, splits, flags)
-    for name in missing if jax.process_index() == 0 else ():
-        print(f"not tested: {name}, for {config.data.prepared} lacks {missing[name]}")
+    if jax.process_index() == 0:
+        for name, split in missing.items():
+            print(f"not tested: {name}, for {config.data.prepared} lacks {split}")
     tests = {}
     for name, split in config.data.test.items():
         if name not in missing:

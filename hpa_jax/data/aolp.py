@@ -49,10 +49,11 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
         "RP with image/ and char/",
     )
     for outer in files.subfolders(root):
-        subset, inner = _subset(outer) or (None, None)
-        if subset:
-            official = _part(inner, "groundtruth_recognition") is not None
-            yield from (_official if official else _vim_lpr)(inner, subset, on_bad)
+        found = _subset(outer)
+        if found:
+            subset, inner = found
+            read_subset = _official if _part(inner, "groundtruth_recognition") else _vim_lpr
+            yield from read_subset(inner, subset, on_bad)
         elif _subset_name(outer) in SUBSETS:
             problem = "has no Image beside groundtruth_recognition, nor image beside char"
             on_bad(DataError(outer, f"{problem}: unpack all of its archive"))

@@ -112,10 +112,8 @@ def decode_indices(indices: list[int], source: object) -> str:
     tables = [PROVINCES, ALPHABETS] + [ADS] * (len(indices) - 2)
     for position, (index, table) in enumerate(zip(indices, tables, strict=True), 1):
         if index >= len(table) - 1:
-            raise DataError(
-                source, f"plate index {index} at place {position} names no character: 0 to "
-                f"{len(table) - 2} do"
-            )  # fmt: skip
+            problem = f"plate index {index} at place {position} names no character"
+            raise DataError(source, f"{problem}: 0 to {len(table) - 2} do")
     return "".join(table[index] for index, table in zip(indices, tables, strict=True))
 
 
@@ -202,16 +200,19 @@ def _base_lists(root: pathlib.Path) -> dict[str, str]:
       DataError: no lists, or an image in two of them.
     """
     folder = next((root / n for n in ("splits", "split") if (root / n).is_dir()), None)
-    lists = {"train": "base_train", "val": "base_test", "test": "base_test"}
     if folder is None or not (folder / "train.txt").is_file():
         raise DataError(
-            root, "has ccpd_base but no splits/train.txt: copy the folder splits of the data set's "
-            "archive here, for they say which half is for training"
-        )  # fmt: skip
+            root,
+            "has ccpd_base but no splits/train.txt: copy the folder splits of the data set's "
+            "archive here, for they say which half is for training",
+        )
+    lists = {"train": "base_train", "val": "base_test", "test": "base_test"}
     split_of: dict[str, str] = {}
     for stem, split in lists.items():
         path = folder / f"{stem}.txt"
-        for line in files.read_text(path).split() if path.is_file() else ():
+        if not path.is_file():
+            continue
+        for line in files.read_text(path).split():
             subset, _, name = line.replace("\\", "/").rpartition("/")
             if subset.rpartition("/")[2].lower() != "ccpd_base":
                 continue

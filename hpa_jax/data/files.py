@@ -16,7 +16,7 @@ from hpa_jax.data.plate import DataError, OnBad, stop
 
 CHINESE = ("gbk", "gb18030")  # strictest first; spreadsheets in China write GBK
 DELIMITERS = ",;\t"  # spreadsheets write semicolons where numbers have a decimal comma
-PATHS = ("file", "path")  # columns that name files
+PATHS = {"file", "path"}  # columns that name files
 MAX_LABEL_BYTES = 256 * 2**20
 HIDDEN = (".", "__")  # how folders begin that are not the user's own, as __MACOSX
 
@@ -181,13 +181,14 @@ def read_table(
                 continue  # an empty line says nothing
             empty = False
             row = _filled(row, len(header))
-            if len(row) == len(header):
-                values = dict(zip(header, map(str.strip, row), strict=True))
-                paths = {name: values[name].replace("\\", "/") for name in PATHS if name in values}
-                yield where, values | paths
-            else:
+            if len(row) != len(header):
                 problem = f"has {len(row)} fields, the header {len(header)}; quote {delimiter!r}"
                 on_bad(DataError(where, problem))
+                continue
+            values = dict(zip(header, map(str.strip, row), strict=True))
+            for name in values.keys() & PATHS:
+                values[name] = values[name].replace("\\", "/")
+            yield where, values
         if empty:
             raise DataError(path, "has a header and no rows")
     except csv.Error as error:

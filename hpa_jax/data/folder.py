@@ -172,19 +172,18 @@ def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
         named = re.sub("[^a-z0-9_]", _spelt, below[0].lower()) if below else None
         for name in files.image_names(folder):
             text = normalise_text(pathlib.PurePath(name).stem.partition("_")[0])
-            if text:
-                texts[text] += 1
-                split = named or split_by_hash(text)
-                path = "/".join((*(below or (root.name,)), name))
-                try:
-                    yield Plate(folder / name, path, split, text)
-                except DataError as error:
-                    on_bad(error)
-            else:
+            if not text:
                 problem = "its name should begin with the plate's text, as in AB-1234_3.jpg"
                 on_bad(DataError(folder / name, problem))
-    text, count = texts.most_common(1)[0] if len(texts) == 1 else ("", 0)
-    if count > 1 and text.isalpha():  # as cameras name them
+                continue
+            texts[text] += 1
+            path = "/".join((*(below or (root.name,)), name))
+            try:
+                yield Plate(folder / name, path, named or split_by_hash(text), text)
+            except DataError as error:
+                on_bad(error)
+    text = next(iter(texts), "")
+    if len(texts) == 1 and texts[text] > 1 and text.isalpha():  # as cameras name them
         raise DataError(
             root,
             f"all file names begin with {text!r}: they should begin with the plate's text, as in "

@@ -154,7 +154,8 @@ def _read_folder(folder: Path, characters: str) -> list[tuple[str, dict[str, np.
         stem = unicodedata.normalize("NFC", path.stem)  # macOS writes Ä as A and its dots
         match = re.fullmatch(r"(140|220|220_up|220_down|green)_(.)", stem)
         if not match:
-            unknown += [path.name] if path.suffix.lower() in images.SUFFIXES else []
+            if path.suffix.lower() in images.SUFFIXES:
+                unknown.append(path.name)
             continue
         character = match[2].upper()
         if character not in characters:

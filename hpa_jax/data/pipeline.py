@@ -122,7 +122,9 @@ class LoadPlate(grain.transforms.RandomMap):
             resized = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
         scale = np.array([width / (box[2] - box[0]), height / (box[3] - box[1])], np.float32)
         ids = self._encode(record)
-        corners = record.characters[: 0 if ids[0] == UNREADABLE else None]
+        corners = record.characters
+        if ids[0] == UNREADABLE:
+            corners = corners[:0]
         semantic, position = draw_maps(
             (corners - np.float32(box[:2])) * scale,
             ids,

@@ -197,8 +197,10 @@ def _ignore(error: DataError) -> None:
 
 def _check_directory(directory: pathlib.Path, name: str) -> None:
     info = directory / records.INFO
+    if not info.is_file():
+        return
     try:
-        other = json.loads(info.read_text(encoding="utf-8"))["name"] if info.is_file() else name
+        other = json.loads(info.read_text(encoding="utf-8"))["name"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(info, "is damaged: remove it and prepare again") from error
     if other != name:
