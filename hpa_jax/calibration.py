@@ -14,13 +14,11 @@ TEMPERATURES = (0.25, 4.0)  # that are tried
 def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[int, float, float]]:
     """For each bin of confidence: plates, their mean confidence, the share of them right."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    chosen = [bins == i for i in range(BINS)]
-    return [
-        (int(c.sum()), float(confidence[c].mean()), float(right[c].mean()))
-        if c.any()
-        else (0, 0, 0)
-        for c in chosen
-    ]
+    rows = [(0, 0.0, 0.0)] * BINS
+    for i in set(bins.tolist()):
+        chosen = bins == i
+        rows[i] = int(chosen.sum()), float(confidence[chosen].mean()), float(right[chosen].mean())
+    return rows
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:

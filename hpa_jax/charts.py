@@ -103,4 +103,5 @@ def _losses(series: Mapping[str, Sequence[tuple[int, float]]]) -> list[str]:
     """The loss and its terms, where there are several that are trained."""
     terms = [name for name, points in series.items() if name.endswith("_loss")]
     taught = [name for name in terms if any(value for _, value in series[name])]
-    return [name for name in ("loss", *(taught if len(taught) > 1 else [])) if name in series]
+    names = ["loss", *taught] if len(taught) > 1 else ["loss"]
+    return [name for name in names if name in series]

@@ -111,8 +111,9 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     for name, test in tests.items():
         pairs, pages = read_all(reader, with_progress(name, test), charset, semantic)
         first, *others = summary(pairs)
-        print(f"{name} {first}".strip() + ("" if name else ", never seen in training"))
-        print(*others, sep="\n", end="\n" if others else "")
+        print(f"{name} {first}" if name else f"{first}, never seen in training")
+        for line in others:
+            print(line)
         suffix = name and f"_{name}"
         for kind, rows in pages.items():
             path = folder / f"{kind}{suffix}.png"
@@ -197,8 +198,8 @@ def summary(pairs: Sequence[tuple[str, str]]) -> list[str]:
         rest = sum(truth != UNKNOWN and truth[1:] == text[1:] for truth, text in pairs)
         lines.append(f"  but for the province {rest}/{total} ({rest / total:.2%})")
         rights = collections.Counter(truth[0] for truth, text in pairs if truth == text)
-        lines.append(", ".join(f"{p} {rights[p]}/{n}" for p, n in provinces.most_common()))
-        lines[-1] = f"  by province: {lines[-1]}"
+        each = ", ".join(f"{p} {rights[p]}/{n}" for p, n in provinces.most_common())
+        lines.append(f"  by province: {each}")
         if lost := sum(truth == UNKNOWN for truth, _ in pairs):
             lines[-1] += f"; besides them {lost} missed by the detector or not writable, all wrong"
     return lines

@@ -62,15 +62,16 @@ def maps_row(
       semantic: h×w, the semantic network's classes, and its background: shown second.
     """
     height, width, _ = image_HWC.shape
-    maps = reading.maps if reading.maps is not None else ()
     wrong = truth not in (None, reading.text)
-    colour = WRONG if wrong else INK if truth is None else RIGHT
+    colour = INK if truth is None else RIGHT
     caption = f"{spell_out(reading.text)}  {reading.confidence:.2f}"
     if wrong:
+        colour = WRONG
         caption += f"\nlabel {spell_out(truth)[:LONGEST]}"
     tiles = [(image_HWC, caption, colour)]
     if semantic is not None:
         tiles.append((painted(image_HWC, *semantic), "semantic map", INK))
+    maps = () if reading.maps is None else reading.maps
     for map_hw, (character, confidence) in zip(maps, reading.characters, strict=False):
         caption = f"{spell_out(character)}  {confidence:.2f}"
         tiles.append((overlay(image_HWC, map_hw), caption, INK))

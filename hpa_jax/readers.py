@@ -81,7 +81,8 @@ def to_bytes(variables: dict[str, Any], metadata: dict[str, Any], bits: int = 16
     """
     if bits not in (8, 16):
         raise ValueError(f"bits {bits}: must be 8 or 16")
-    lacking = {"params", "batch_stats"} - variables.keys() | KEYS - {"format"} - metadata.keys()
+    lacking = {"params", "batch_stats"} - variables.keys()
+    lacking |= KEYS - {"format"} - metadata.keys()
     if lacking:
         raise ValueError(f"no whole reader: {', '.join(sorted(lacking))} is missing")
     arrays = traverse_util.flatten_dict(variables, sep="/")

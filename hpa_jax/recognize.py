@@ -279,15 +279,13 @@ def _photographs(
     paths: Sequence[str], drawn: pathlib.Path | None, on_bad: OnBad
 ) -> list[pathlib.Path]:
     """The images that are named or lie in folders that are; but not the maps that were drawn."""
-    return [
-        file
-        for path in paths
-        for file in find_images(path, on_bad)
-        if not drawn
-        or str(file) == path
-        or not file.name.endswith(MAPS)
-        or drawn not in pathlib.Path(os.path.realpath(file)).parents
-    ]
+    found = []
+    for path in paths:
+        for file in find_images(path, on_bad):
+            may_be_map = file.name.endswith(MAPS) and str(file) != path
+            if not may_be_map or drawn not in pathlib.Path(os.path.realpath(file)).parents:
+                found.append(file)
+    return found
 
 
 def _whole_pipe(file: pathlib.Path) -> pathlib.Path | bytes:

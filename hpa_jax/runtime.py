@@ -95,7 +95,8 @@ def _compiled_softmax() -> Callable[[HPANet, Any, np.ndarray], jax.Array]:
 def _pad(images_BHWC: np.ndarray) -> np.ndarray:
     """Fills a batch up to a power of two: a handful of compilations serve all sizes."""
     count = len(images_BHWC)
-    return np.pad(images_BHWC, [(0, (1 << (count - 1).bit_length()) - count)] + [(0, 0)] * 3)
+    padded = 1 << (count - 1).bit_length()
+    return np.pad(images_BHWC, [(0, padded - count), (0, 0), (0, 0), (0, 0)])
 
 
 def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forward:
@@ -135,8 +136,9 @@ def _on_onnx_runtime(model: HPANet, variables: Any, image_size: tuple[int, int])
     )
 
     def forward(images_BHWC: np.ndarray, with_maps: bool) -> Read:
-        names = ["ids", "confidences", "maps"][: 2 + (with_maps and model.attention)]
-        outputs = session.run(names, {"images": images_BHWC})
-        return (*outputs, None)[:3]
+        inputs = {"images": images_BHWC}
+        if with_maps and model.attention:
+            return tuple(session.run(["ids", "confidences", "maps"], inputs))
+        return (*session.run(["ids", "confidences"], inputs), None)
 
     return forward

@@ -58,13 +58,11 @@ def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any])
         another optimiser.
     """
     theirs = checkpoint.read_metadata(manager, step)
-    there, here = (
-        {"charset": of.get("charset"), "image_size": of.get("image_size")} | of.get("network", {})
-        for of in (theirs, metadata)
-    )
-    differing = [key for key in here if there.get(key) != here[key]]
+    there, here = theirs | theirs["network"], metadata | metadata["network"]
+    names = ("charset", "image_size", *metadata["network"])
+    differing = [name for name in names if there.get(name) != here[name]]
     if differing:
-        changes = "; ".join(f"{key}: {there.get(key)} there, {here[key]} here" for key in differing)
+        changes = "; ".join(f"{n}: {there.get(n)} there, {here[n]} here" for n in differing)
         raise ValueError(
             f"{manager.directory} holds another network ({changes}): give another --workdir"
         )
@@ -154,8 +152,8 @@ def _tell_of_differences(reader: str, theirs: dict[str, Any], metadata: dict[str
     if lost:
         print(f"{reader}: knows {lost} too, which the new charset leaves out")
     if tuple(theirs["image_size"]) != tuple(metadata["image_size"]):
-        size = "({},{})".format(*theirs["image_size"])
-        print(f'{reader}: learned at another size: --config.image_size="{size}"')
+        height, width = theirs["image_size"]
+        print(f'{reader}: learned at another size: --config.image_size="({height},{width})"')
 
 
 def load_backbone(path: str, metadata: dict[str, Any]) -> dict[str, Any]:

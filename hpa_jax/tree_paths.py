@@ -34,7 +34,9 @@ def unflatten(flat: Flat) -> Variables:
 def check_whole(variables: Variables, modules: Sequence[str] = ()) -> None:
     """Raises a ValueError if parameters, batch statistics or one of the modules are missing."""
     lacking = [name for name in ("params", "batch_stats") if name not in variables]
-    if lacking := lacking or [name for name in modules if name not in variables["params"]]:
+    if not lacking:
+        lacking = [name for name in modules if name not in variables["params"]]
+    if lacking:
         raise ValueError(f"no whole tree of variables: {', '.join(lacking)} is missing")
 
 

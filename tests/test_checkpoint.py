@@ -58,13 +58,14 @@ def test_a_run_whose_arrays_are_cut_is_told_what_to_remove(tmp_path):
     weights = jax.random.uniform(jax.random.key(0), 10_000)  # too many to stand in an index
     variables, tx = {"params": weights}, optax.sgd(0.1, momentum=0.9)
     state = train_state.TrainState(jnp.int32(1), variables, tx.init(variables["params"]))
+    metadata = {"network": {}, "charset": "AB", "image_size": [25, 80]}
     with checkpoint.open_manager(tmp_path) as manager:
-        checkpoint.save(manager, 1, variables, state.optimizer, {})
+        checkpoint.save(manager, 1, variables, state.optimizer, metadata)
     for file in (tmp_path / "checkpoints/1/variables/ocdbt.process_0/d").iterdir():
         file.write_bytes(b"")
     manager = checkpoint.open_manager(tmp_path)
     with pytest.raises(ValueError, match="or 1 is damaged: remove it to go on from the one before"):
-        train_state.resume(manager, 1, state, {})
+        train_state.resume(manager, 1, state, metadata)
 
 
 def test_metadata_of_another_kind_are_no_traceback(tmp_path):
