@@ -43,8 +43,11 @@ Outputs = dict[str, np.ndarray]
 
 def export_stablehlo(reader: recognize.Recognizer, maps: bool = False) -> bytes:
     """A StableHLO file, which `jax.export.deserialize` reads; metadata stand in its `fun_name`."""
-    exported = jax.export.export(jax.jit(_make_function(reader, maps)), platforms=PLATFORMS)(
-        jax.ShapeDtypeStruct(_symbolic_shape(reader), np.uint8)
+    height, width = reader.image_size
+    shape = jax.export.symbolic_shape(f"batch, {height}, {width}, 3")
+    function = jax.jit(_make_function(reader, maps))
+    exported = jax.export.export(function, platforms=PLATFORMS)(
+        jax.ShapeDtypeStruct(shape, np.uint8)
     )
     # The format has no field for metadata, and the function's name is free.
     exported = dataclasses.replace(exported, fun_name=json.dumps(describe(reader)))
@@ -77,11 +80,6 @@ def describe(reader: recognize.Recognizer) -> dict[str, Any]:
         "usage": USAGE,
         "version": hpa_jax.__version__,
     }
-
-
-def _symbolic_shape(reader: recognize.Recognizer) -> tuple:
-    height, width = reader.image_size
-    return jax.export.symbolic_shape(f"batch, {height}, {width}, 3")
 
 
 def _make_function(

@@ -70,21 +70,16 @@ class TrainLog:
         """Writes the means over the steps that were not written yet.
 
         Raises:
-          FloatingPointError: as `check_finite`.
+          FloatingPointError: one of them has a metric that is not finite; the step is named.
         """
         if self._pending:
-            step, scalars = self._pending[-1][0], self.check_finite()
+            step, scalars = self._pending[-1][0], self._means()
             rate = float(self._rates[step - 1])
             self._writer.write(step, scalars | {"learning_rate": rate})
             self._progress.set_postfix(loss=f"{scalars['loss']:.3f}", refresh=False)
             self._pending = []
 
-    def check_finite(self) -> dict[str, float]:
-        """Means over the steps that were not written yet.
-
-        Raises:
-          FloatingPointError: one of them has a metric that is not finite; the step is named.
-        """
+    def _means(self) -> dict[str, float]:
         history = [(step, jax.device_get(metrics)) for step, metrics in self._pending]
         for step, metrics in history:
             broken = [name for name, value in metrics.items() if not np.isfinite(value)]

@@ -123,8 +123,9 @@ def draw(strokes: str, size: tuple[int, int], corner: float, thickness: float) -
             corner * (width - thickness),
         )
         pen.line(outline, fill=255, width=round(thickness), joint="curve")
-        for point in outline[1:-1]:
-            _dot(pen, point, thickness / 2)
+        radius = thickness / 2
+        for x, y in outline[1:-1]:
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     return image.resize(size, Image.Resampling.BOX)
 
 
@@ -147,11 +148,6 @@ def _lengthen(before: Point, end: Point) -> Point:
     )
     share = RUN_OUT / max(abs(across), abs(down)) if leads_out else 0.0
     return end[0] + share * across, end[1] + share * down, end[2]
-
-
-def _dot(pen: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float) -> None:
-    x, y = centre
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
 
 
 def _round_corners(

@@ -47,7 +47,8 @@ class Report:
         lines = [f"{self.name}: {sum(self.counts.values())} plates"]
         for split, count in sorted(self.counts.items()):
             published = self.expected.get(split, (count,))
-            note = "" if count in published else f"  (published: {_either(published)})"
+            either = " or ".join(map(str, published))
+            note = "" if count in published else f"  (published: {either})"
             lengths = ", ".join(f"{n} of {k}" for k, n in sorted(self.lengths[split].items()))
             lines.append(f"  {split:12} {count:8}  characters a plate: {lengths or 'none'}{note}")
         missing = [split for split in self.expected if split not in self.counts]
@@ -70,10 +71,6 @@ class Report:
 
 def _by_split(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} of {split}" for split, count in sorted(counts.items()) if count)
-
-
-def _either(counts: tuple[int, ...]) -> str:
-    return " or ".join(map(str, counts))
 
 
 def _listing(title: str, items: list[str]) -> list[str]:
