@@ -21,11 +21,10 @@ from hpa_jax.charset import TAIWAN, Charset, find_charset
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.whole import write_whole
 
-Path = str | pathlib.Path
 AUTHORS_SIZE = 50, 160  # height and width of the plates that their code reads
 
 
-def convert_torchvision(file: Path, to: Path) -> str:
+def convert_torchvision(file: str | pathlib.Path, to: str | pathlib.Path) -> str:
     """Writes an ImageNet ResNet as a checkpoint for `config.init.backbone`; returns its name.
 
     Raises:
@@ -37,7 +36,7 @@ def convert_torchvision(file: Path, to: Path) -> str:
 
 
 def convert_vim_lpr(
-    file: Path, to: Path, charset: Charset = TAIWAN, grey: bool = True
+    file: str | pathlib.Path, to: str | pathlib.Path, charset: Charset = TAIWAN, grey: bool = True
 ) -> dict[str, Any]:
     """Writes the authors' network as a reader; returns its `HPANet` arguments.
 
@@ -63,7 +62,7 @@ def convert_vim_lpr(
     return network
 
 
-def convert_back(path: Path, to: Path) -> list[str]:
+def convert_back(path: str | pathlib.Path, to: str | pathlib.Path) -> list[str]:
     """Writes the best checkpoint of a run as a state dictionary that the authors' code loads.
 
     Returns:
@@ -83,7 +82,7 @@ def convert_back(path: Path, to: Path) -> list[str]:
     return [what for what, differs in differing.items() if differs]
 
 
-def read_state_dict(file: Path) -> dict[str, np.ndarray]:
+def read_state_dict(file: str | pathlib.Path) -> dict[str, np.ndarray]:
     """Reads a state dictionary; only tensors are ever loaded, and no code of a pickle is run.
 
     Raises:
@@ -132,7 +131,7 @@ def _read_pickle(file: pathlib.Path) -> dict[str, np.ndarray]:
     }
 
 
-def write_state_dict(state: dict[str, np.ndarray], file: Path) -> None:
+def write_state_dict(state: dict[str, np.ndarray], file: str | pathlib.Path) -> None:
     """Writes a state dictionary as `.pth` or `.safetensors`.
 
     Raises:
@@ -159,7 +158,7 @@ def write_state_dict(state: dict[str, np.ndarray], file: Path) -> None:
     write_whole(file, data)
 
 
-def _write(to: Path, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
+def _write(to: str | pathlib.Path, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
     manager = checkpoint.open_manager(to)
     if manager.latest_step() is not None:
         raise ValueError(f"{to} holds checkpoints already: give another --to")

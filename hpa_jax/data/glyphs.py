@@ -2,11 +2,11 @@
 
 import collections
 import dataclasses
+import pathlib
 import re
 import unicodedata
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFont
@@ -43,7 +43,7 @@ class Atlas:
     names: tuple[str, ...]
 
 
-def make_atlas(characters: str, fonts: Sequence[str | Path] = ()) -> Atlas:
+def make_atlas(characters: str, fonts: Sequence[str | pathlib.Path] = ()) -> Atlas:
     """Rasterises `characters` from fonts.
 
     A character that one font lacks is taken from the first that has it. A warning says which, and
@@ -97,7 +97,7 @@ def _warn(name: str, masks: dict[str, np.ndarray], characters: str) -> None:
             warnings.warn(f"fonts: {name} draws {', '.join(same)} alike", stacklevel=3)
 
 
-def _read(entry: str | Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
+def _read(entry: str | pathlib.Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Reads one entry of `fonts`: (name, character -> bool mask of BOX) for each font in it."""
     if entry in GOTHIC:
         strokes, thickness, corners = GOTHIC[entry]
@@ -110,7 +110,7 @@ def _read(entry: str | Path, characters: str) -> list[tuple[str, dict[str, np.nd
         return [(entry, {c: draw(c, corner) for c in known}) for corner in corners]
     if entry == "pillow":
         return [("pillow", _read_font(ImageFont.load_default(2 * BOX[0]), characters))]
-    path = Path(entry)
+    path = pathlib.Path(entry)
     if path.is_dir():
         return _read_folder(path, characters)
     try:
@@ -147,7 +147,7 @@ def _read_font(font: ImageFont.FreeTypeFont, characters: str) -> dict[str, np.nd
     return masks
 
 
-def _read_folder(folder: Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
+def _read_folder(folder: pathlib.Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Reads a folder of glyph images as up to four fonts, named as in `FOLDER_FONTS`."""
     fonts, unknown = {name: {} for name in FOLDER_FONTS}, []
     for path in sorted(folder.iterdir()):

@@ -5,8 +5,8 @@ on the plate is computed, and from that the colour and the two maps, so the maps
 Places on a plate are in plate heights from the plate's middle.
 """
 
+import pathlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def make_renderer(
     charset: Charset,
     num_characters: int,
     *,
-    fonts: Sequence[str | Path] = (),
+    fonts: Sequence[str | pathlib.Path] = (),
     image_size: tuple[int, int] = (50, 160),
     weights: Sequence[float] | None = None,
     realism: float = 1.0,
