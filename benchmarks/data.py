@@ -72,13 +72,11 @@ def time_feeding(prepared: pathlib.Path, charset: Charset, workers: int) -> dict
 
     With them, the share of a fed step that the host waits for its batch.
     """
-    size = SMALL["batch_size"]
+    size, options = SMALL["batch_size"], {"seed": 0, "jitter": 0.1, "workers": workers}
+    options["image_size"] = SMALL["image_size"]
 
     def batches() -> Iterator[pipeline.Batch]:
-        return pipeline.train_batches(
-            prepared, "train", charset, CHARACTERS, size, seed=0,
-            image_size=SMALL["image_size"], jitter=0.1, workers=workers,
-        )  # fmt: skip
+        return pipeline.train_batches(prepared, "train", charset, CHARACTERS, size, **options)
 
     alone = batches()
     first = next(alone)

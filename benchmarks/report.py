@@ -46,18 +46,17 @@ def summarise(
     timings: dict[str, Timing], flops: dict[str, float], plates: int, peak: float
 ) -> dict[str, dict[str, float] | None]:
     """Each candidate's figures; None for one that was not measured. `flops` are of a pass."""
-    return {
-        name: timings[name]._asdict()
-        | {
-            "flops": count,
-            "plates_per_s": plates / timings[name].median_s,
-            "flops_per_s": count / timings[name].median_s,
-            "share_of_peak": count / timings[name].median_s / peak,
-        }
-        if name in timings
-        else None
-        for name, count in flops.items()
-    }
+    figures: dict[str, dict[str, float] | None] = dict.fromkeys(flops)
+    for name, count in flops.items():
+        if name in timings:
+            rate = count / timings[name].median_s
+            figures[name] = timings[name]._asdict() | {
+                "flops": count,
+                "plates_per_s": plates / timings[name].median_s,
+                "flops_per_s": rate,
+                "share_of_peak": rate / peak,
+            }
+    return figures
 
 
 def make_ratios(timings: dict[str, Timing], ours: Sequence[str]) -> dict[str, Any]:

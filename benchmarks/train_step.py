@@ -21,10 +21,9 @@ from hpa_jax.charset import TAIWAN
 from hpa_jax.data import augment, styles, synthetic
 
 LEARNING_RATE = 2e-5  # the paper's
+LOSSES = {"semantic": 1.0, "position": 1.0, "character": 1.0}
 PASSES = 3
 Batch = dict[str, Any]
-
-LOSSES = {"semantic": 1.0, "position": 1.0, "character": 1.0}
 
 
 def compare(

@@ -61,8 +61,8 @@ def main() -> None:
     later = jax.tree.map(lambda x: 1.02 * x, variables)
     mean = weights.average([variables, later])
     maps = [look(tree, IMAGES)["semantic_network"] for tree in (variables, later, mean)]
-    changes = [float(jnp.abs(x - maps[0]).mean()) for x in maps[1:]]
-    print("average: semantic map off by {1:.4f}, by {0:.4f} at the later one".format(*changes))
+    at_later, at_mean = (float(jnp.abs(x - maps[0]).mean()) for x in maps[1:])
+    print(f"average: semantic map off by {at_mean:.4f}, by {at_later:.4f} at the later one")
 
 
 if __name__ == "__main__":
