@@ -205,21 +205,6 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return manager.restore(step, args=args)["variables"], metadata
 
 
-def load_reader(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """As `load`, of a whole reader.
-
-    Raises:
-      ValueError: also if the checkpoint is a backbone alone.
-    """
-    variables, metadata = load(path)
-    if "charset" not in metadata:
-        raise ValueError(
-            f"{path} holds a backbone and no reader: train one from it with "
-            f"--config.init.backbone={path}"
-        )
-    return variables, metadata
-
-
 def make_metadata(
     model: HPANet, charset: Charset, image_size: tuple[int, int], styles: Sequence[str]
 ) -> dict[str, Any]:

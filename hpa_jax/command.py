@@ -18,13 +18,13 @@ def set_up() -> None:
     Orbax tells much: `--verbosity=0` shows it. Programs lie below the user's cache folder, unless
     `JAX_COMPILATION_CACHE_DIR` names another; `JAX_ENABLE_COMPILATION_CACHE=false` keeps none.
     """
-    # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
-    # Line by line: a log shows what was said when it was said.
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as by some services
             setattr(sys, name, pathlib.Path(os.devnull).open("w"))  # noqa: SIM115  while we run
+    # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
+    # Line by line: a log shows what was said when it was said.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
-    # Pillow's name no file; `data.images` tells what keeps a picture from being read.
+    # Pillow's warnings name no file; `data.images` tells what keeps a picture from being read.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no code
     if not flags.FLAGS["verbosity"].present:

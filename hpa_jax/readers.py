@@ -50,7 +50,13 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ValueError(f"{path}: is no reader: give a .npz, or the --workdir of a run")
     from hpa_jax import checkpoint  # Orbax, which takes seconds to import
 
-    return checkpoint.load_reader(path)
+    variables, metadata = checkpoint.load(path)
+    if "charset" not in metadata:
+        raise ValueError(
+            f"{path} holds a backbone and no reader: train one from it with "
+            f"--config.init.backbone={path}"
+        )
+    return variables, metadata
 
 
 def load_compact(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -131,7 +137,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         if not data.startswith(b"PK\x03\x04"):
             raise ValueError("it is no .npz file")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            metadata = json.loads(str(archive["metadata"]))
+            metadata = dict(json.loads(str(archive["metadata"])))
             arrays = {
                 name: archive[name].astype(np.float32)
                 for name in archive.files
@@ -143,7 +149,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     except Exception as error:  # a damaged archive makes NumPy raise almost anything
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise ValueError(f"no reader, or damaged ({reason})") from error
-    if lacking := KEYS - set(metadata if isinstance(metadata, dict) else ()):
+    if lacking := KEYS - metadata.keys():
         raise ValueError(f"no reader: its metadata lack {', '.join(sorted(lacking))}")
     if metadata["format"] not in (1, FORMAT):
         raise ValueError(

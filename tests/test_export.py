@@ -82,7 +82,7 @@ def test_a_file_for_any_device_holds_no_tricks_for_this_cpu(file):
 
 
 def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):
-    variables, metadata = checkpoint.load_reader(run)
+    variables, metadata = readers.load(run)
     half = metadata | {"network": metadata["network"] | {"dtype": "bfloat16"}}
     manager = checkpoint.open_manager(tmp_path)
     checkpoint.save(manager, 1, variables, None, half)
@@ -110,7 +110,7 @@ def test_an_npz_of_a_network_that_reads_nothing_yet_is_kept_and_told(run, tmp_pa
     export.export(tmp_path / "early.npz", "npz", tmp_path / "again.npz", bits=8)
     again = readers.load(tmp_path / "again.npz")[1]
     assert again["about"] == "early"
-    assert again["styles"] == checkpoint.load_reader(run)[1]["styles"] != []
+    assert again["styles"] == readers.load(run)[1]["styles"] != []
     sizes = [(tmp_path / f"{name}.npz").stat().st_size for name in ("again", "early")]
     assert sizes[0] < 0.65 * sizes[1]
 
