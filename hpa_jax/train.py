@@ -201,7 +201,10 @@ def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]
     if not saved.is_file():
         return []
     texts = saved.read_text(encoding="utf-8"), described(config)
-    before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
+    try:
+        before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
+    except ValueError:  # as an editor may leave it
+        return [f"{saved} is damaged, and not compared with"]
     return [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         + (", which only a new run would take" if name.startswith("init.") else "")

@@ -153,6 +153,9 @@ def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
     (run[0] / "config.json").write_text(json.dumps(record))
     train.train_and_evaluate(config, run[0])
     assert "another config than before: devices was 8 and is 2\n" in capsys.readouterr().out
+    (run[0] / "config.json").write_text('{"batch')  # cut off in an editor
+    train.train_and_evaluate(config, run[0])
+    assert "config.json is damaged, and not compared with" in capsys.readouterr().out
 
 
 def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
