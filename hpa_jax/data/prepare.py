@@ -26,7 +26,9 @@ from hpa_jax.data.report import Report, Statistics
 from hpa_jax.data.shards import WORK, Shard, notes_path, write_shard
 from hpa_jax.data.workers import end_with_parent
 
-PLATES_A_SHARD = 1024
+# A reader holds all of a set's files open, and systems allow 1,024; and each is work that one core
+# does by itself, and a stop loses.
+MOST_SHARDS, FEWEST_PLATES = 400, 64
 
 
 class Labels(NamedTuple):
@@ -85,7 +87,7 @@ def prepare(
     skip_bad: bool = False,
     expected: dict[str, tuple[int, ...]] | None = None,
     workers: int | None = None,
-    plates_a_shard: int = PLATES_A_SHARD,
+    plates_a_shard: int | None = None,
 ) -> Report:
     """Makes a TFDS data set of plate crops in `directory`, and reports on it.
 
@@ -99,7 +101,7 @@ def prepare(
       skip_bad: counts and lists what cannot be used, instead of stopping at the first.
       expected: published numbers of plates by split, one a release, for the report.
       workers: processes; one a core, if not given. With 1, this process does the work.
-      plates_a_shard: plates in a file.
+      plates_a_shard: plates in a file; if not given, a 400th of them all, and at least 64.
 
     Returns:
       The report, which is also in `directory`/report.json.
@@ -122,7 +124,7 @@ def prepare(
     # --- Second pass: the photographs. Until it is finished again, nobody should open the set.
     (directory / records.INFO).unlink(missing_ok=True)
     chosen = (plate for plate in read(_ignore) if plate.text and labels.usable(plate, _ignore))
-    shards_of = {split: -(-total // plates_a_shard) for split, total in totals.items()}
+    shards_of = _count_shards(totals, plates_a_shard)
     work = (
         Shard(path, split, plates, rectify, margin, strict=not skip_bad)
         for split, path, plates in _cut(chosen, totals, shards_of, directory, name)
@@ -189,6 +191,14 @@ def _count(
             totals[plate.split] += 1
             whole_images += plate.box is None
     return totals, without_text, whole_images
+
+
+def _count_shards(
+    totals: collections.Counter[str], plates_a_shard: int | None = None
+) -> dict[str, int]:
+    """The number of shards by split, of which `totals` are the numbers of plates."""
+    size = plates_a_shard or max(FEWEST_PLATES, -(-totals.total() // MOST_SHARDS))
+    return {split: -(-total // size) for split, total in totals.items()}
 
 
 def _ignore(error: DataError) -> None:

@@ -1,5 +1,6 @@
 """Preparing: crops with the right geometry, in a set that TFDS opens, resumable, and its report."""
 
+import collections
 import dataclasses
 import functools
 import io
@@ -171,6 +172,13 @@ def test_stopped_run_goes_on_where_it_was(tmp_path):
         run()
         assert last.stat().st_mtime_ns != made
         assert first.stat().st_mtime_ns == before
+
+
+def test_files_are_few_enough_to_be_open_together_and_many_enough_to_share_the_work():
+    for plates, least in ((5_000, 75), (100_000, 380), (350_000, 380), (10_000_000, 380)):
+        totals = collections.Counter(train=plates * 9 // 10, dev=plates // 10)
+        assert least < sum(prepare._count_shards(totals).values()) < 500
+    assert prepare._count_shards(collections.Counter(ac=60)) == {"ac": 1}
 
 
 def test_report_of_a_messy_set(tmp_path):
