@@ -264,6 +264,10 @@ def _run(work: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, dict]]:
                 yield from _finished(running)
         while running:
             yield from _finished(running)
+    except BaseException:  # what they are at takes minutes, and nobody wants it
+        for worker in list(pool._processes.values()):
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -5,11 +5,13 @@ import dataclasses
 import functools
 import io
 import json
+import multiprocessing
 import os
 import pathlib
 import runpy
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -374,6 +376,20 @@ def test_a_killed_run_leaves_no_workers(tmp_path):
     subprocess.run(command, check=True, **options)
     assert len(read_back(tmp_path / "set", "ac")) == 61
     assert not list((tmp_path / "set").glob("*.partial"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes to wait for")
+def test_a_bad_file_does_not_wait_for_what_others_are_at(tmp_path):
+    os.mkfifo(tmp_path / "slow.jpg")  # for ever
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    plates = [Plate(tmp_path / name, name, "train", "AB12") for name in ("slow.jpg", "bad.jpg")]
+    before = set(multiprocessing.active_children())
+    waiting = threading.Timer(30, lambda: (tmp_path / "slow.jpg").write_bytes(b"end"))
+    waiting.start()
+    with pytest.raises(DataError, match="bad.jpg: is not an image"):
+        prepare.prepare("set", reader(plates), tmp_path / "set", workers=2, plates_a_shard=1)
+    assert waiting.is_alive() and set(multiprocessing.active_children()) == before
+    waiting.cancel()
 
 
 def ended(workers):
