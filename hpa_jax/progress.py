@@ -8,10 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from hpa_jax import charts
 from hpa_jax.whole import write_whole
 
 QUEUE = 2  # steps under way: the device computes one while the host sends the next
@@ -101,6 +99,8 @@ class TrainLog:
     def draw(self) -> None:
         """Draws what was written so far: `curves.png`."""
         if jax.process_index() == 0:
+            from hpa_jax import charts  # Matplotlib, which a bar alone does not need
+
             figure = charts.curves(self._workdir / "metrics.jsonl")
             figure.savefig(self._workdir / "curves.png")
 
@@ -119,6 +119,8 @@ class MetricWriter:
     def __init__(self, workdir: pathlib.Path, first_step: int = 0) -> None:
         self._active = jax.process_index() == 0
         if self._active:
+            from tensorboardX import SummaryWriter  # a second, which a bar alone does not wait
+
             path = workdir / "metrics.jsonl"
             _drop_after(path, first_step)
             self._file = path.open("a", encoding="utf-8")
@@ -159,8 +161,11 @@ def _step(line: str) -> float:
         return math.inf
 
 
-def plate_bar(desc: str, total: int, **options: Any) -> tqdm:
-    """A bar of plates, plates/s and time left, on the first process; `options` are tqdm's."""
+def plate_bar(desc: str, total: int | None, **options: Any) -> tqdm:
+    """A bar of plates, plates/s and, of a known total, time left, on the first process.
+
+    `options` are tqdm's.
+    """
     shown = {
         "disable": jax.process_index() != 0,
         "dynamic_ncols": True,

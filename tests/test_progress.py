@@ -10,6 +10,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import tensorboardX
 from tensorboardX.proto import event_pb2
 
 from hpa_jax import progress
@@ -120,7 +121,7 @@ def test_shared_memory_that_is_missing_is_named(tmp_path, monkeypatch):
     def without_semaphores(*_, **__):
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(progress, "SummaryWriter", without_semaphores)
+    monkeypatch.setattr(tensorboardX, "SummaryWriter", without_semaphores)
     with pytest.raises(OSError, match="tensorboard: .*/dev/shm .*: No such file"):
         progress.MetricWriter(tmp_path)
 
@@ -133,9 +134,9 @@ def test_steps_that_are_run_again_stand_once(tmp_path, monkeypatch):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 40, "lo')  # the run was killed here
     purged = []
-    writer_of_board = progress.SummaryWriter
+    writer_of_board = tensorboardX.SummaryWriter
     monkeypatch.setattr(
-        progress,
+        tensorboardX,
         "SummaryWriter",
         lambda *args, purge_step: (
             purged.append(purge_step) or writer_of_board(*args, purge_step=purge_step)

@@ -15,9 +15,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from tqdm import tqdm
-
-from hpa_jax import machine
+from hpa_jax import machine, progress
 from hpa_jax.charset import Charset
 from hpa_jax.data import records
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
@@ -168,14 +166,14 @@ def _write_all(work: Iterable[Shard], workers: int, total: int) -> Written:
     """Writes all shards, of `total` plates, and shows the progress."""
     statistics, lengths = Statistics(), collections.defaultdict(dict)
     sizes, bad = collections.Counter(), []
-    with tqdm(total=total, unit="plate", dynamic_ncols=True) as progress:
+    with progress.plate_bar("cutting", total) as bar:
         for shard, notes in _run(work, workers):
             for plate in notes["plates"]:
                 statistics.add(shard.split, *plate)
             bad += [DataError(*problem) for problem in notes["bad"]]
             lengths[shard.split][shard.path.name] = len(notes["plates"])
             sizes[shard.split] += notes["bytes"]
-            progress.update(len(shard.plates))
+            bar.update(len(shard.plates))
     return Written(statistics, lengths, sizes, bad)
 
 
@@ -184,12 +182,14 @@ def _count(
 ) -> tuple[collections.Counter[str], int, int]:
     """Usable plates by split, how many have no text, and how many usable ones no box."""
     totals, without_text, whole_images = collections.Counter(), 0, 0
-    for plate in read(on_bad):
-        if not plate.text:
-            without_text += 1
-        elif labels.usable(plate, on_bad):
-            totals[plate.split] += 1
-            whole_images += plate.box is None
+    with progress.plate_bar("reading labels", None, leave=False) as bar:
+        for plate in read(on_bad):
+            bar.update()
+            if not plate.text:
+                without_text += 1
+            elif labels.usable(plate, on_bad):
+                totals[plate.split] += 1
+                whole_images += plate.box is None
     return totals, without_text, whole_images
 
 

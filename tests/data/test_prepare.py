@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import re
 import runpy
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from hpa_jax import progress
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import aolp, ccpd, crops, prepare, records, report, shards
 from hpa_jax.data.plate import DataError, Plate, box_corners
@@ -181,6 +183,13 @@ def test_files_are_few_enough_to_be_open_together_and_many_enough_to_share_the_w
         totals = collections.Counter(train=plates * 9 // 10, dev=plates // 10)
         assert least < sum(prepare._count_shards(totals).values()) < 500
     assert prepare._count_shards(collections.Counter(ac=60)) == {"ac": 1}
+
+
+def test_both_passes_show_how_far_they_are(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(progress, "plate_bar", functools.partial(progress.plate_bar, mininterval=0))
+    prepare.prepare("set", reader([plate("a"), plate("b")]), tmp_path, workers=1)
+    assert re.search("reading labels: 2.*cutting: 100%.* 2.00/2.00 ", capsys.readouterr().err, re.S)
 
 
 def test_report_of_a_messy_set(tmp_path):
