@@ -13,6 +13,7 @@ detector. With --rendered, the plates are freshly rendered, in the reader's own 
 """
 
 import collections
+import functools
 import io
 import pathlib
 import sys
@@ -95,20 +96,19 @@ def assess(
     Raises:
       DataError: what `on_bad` raises; unless it is given, the first of these.
     """
-    kept = []
+    given, assessed = [], []
 
-    def cut() -> Iterator[Image.Image]:
+    def cut() -> Iterator[pixels.Maker]:
         for plate in plates:
-            try:
-                image = crop(plate, margin)
-            except DataError as error:
-                on_bad(error)
-                continue
-            kept.append(plate)
-            yield image
+            given.append(plate)
+            yield functools.partial(crop, plate, margin)
 
-    readings = list(recognize.read_with_all(recognizers, cut()))
-    return [Assessed(*pair, margin) for pair in zip(kept, readings, strict=True)]
+    for place, reading in enumerate(recognize.read_with_all(recognizers, cut())):
+        if isinstance(reading, DataError):
+            on_bad(reading)
+        else:
+            assessed.append(Assessed(given[place], reading, margin))
+    return assessed
 
 
 def crop(plate: Plate, margin: float = 0.0) -> Image.Image:
@@ -155,7 +155,7 @@ def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) 
       ValueError: as `calibration.fit_temperature`.
     """
     read = [each for each in assessed if each.reading.text]
-    plates = (crop(each.plate, each.margin) for each in read)
+    plates = (functools.partial(crop, each.plate, each.margin) for each in read)
     return calibration.fit_temperature(reader.probabilities(plates), outcomes(read)[1])
 
 

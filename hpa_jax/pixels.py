@@ -6,7 +6,7 @@ import itertools
 import os
 import pathlib
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -18,7 +18,8 @@ from hpa_jax.data.plate import DataError, OnBad, stop
 
 Encoded = bytes | bytearray | memoryview
 ImageLike = str | os.PathLike | Encoded | Image.Image | np.ndarray | jax.Array
-Images = ImageLike | Iterable[ImageLike]
+Maker = Callable[[], Image.Image]  # of an image, called on the threads that decode
+Images = ImageLike | Iterable[ImageLike | Maker]
 Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
 _LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
 
@@ -65,8 +66,10 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
     return _resized(_open(image), size)
 
 
-def _open(image: ImageLike) -> Image.Image:
+def _open(image: ImageLike | Maker) -> Image.Image:
     """The whole picture, upright and in RGB; errors as `to_pixels`."""
+    if callable(image):
+        image = image()
     if isinstance(image, jax.Array):
         image = np.asarray(image)
     if isinstance(image, np.ndarray):
@@ -116,7 +119,7 @@ def decode_ahead(
 
 
 def _decoded_batches(
-    plates: Iterator[ImageLike], sizes: Collection[tuple[int, int]], batch_size: int
+    plates: Iterator[ImageLike | Maker], sizes: Collection[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
     with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
         numbered = enumerate(plates)
@@ -139,7 +142,7 @@ def _decoded_batches(
             raise failures[0]
 
 
-def _kept(image: ImageLike) -> ImageLike:
+def _kept(image: ImageLike | Maker) -> ImageLike | Maker:
     """A copy of what its source may overwrite or close before it is decoded, as cameras do."""
     if isinstance(image, np.ndarray):
         return image.copy()
@@ -151,7 +154,9 @@ def _kept(image: ImageLike) -> ImageLike:
     return image
 
 
-def _pixels_or_error(place: int, image: ImageLike, sizes: Collection[tuple[int, int]]) -> Decoded:
+def _pixels_or_error(
+    place: int, image: ImageLike | Maker, sizes: Collection[tuple[int, int]]
+) -> Decoded:
     try:
         picture = _open(image)  # once: a pipe gives what it holds but once
         return {size: _resized(picture, size) for size in sizes}
@@ -160,7 +165,7 @@ def _pixels_or_error(place: int, image: ImageLike, sizes: Collection[tuple[int, 
         return error
 
 
-def _each(plates: Images) -> Iterator[ImageLike]:
+def _each(plates: Images) -> Iterator[ImageLike | Maker]:
     """The images one by one, also where there is only one, and no list of it."""
     one = isinstance(plates, ImageLike) or not isinstance(plates, Iterable)
     return iter([plates] if one or hasattr(plates, "read") else plates)

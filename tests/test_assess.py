@@ -5,6 +5,7 @@ import dataclasses
 import io
 import subprocess
 import sys
+import threading
 import types
 
 import jax
@@ -12,12 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpa_jax import assess, checkpoint, recognize, weights
+from hpa_jax import assess, checkpoint, machine, pixels, recognize, weights
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import folder
 from hpa_jax.data.plate import DataError, Plate
 from hpa_jax.models.hpa import HPANet
-from tests.data import trees
 from tests.networks import random_variables, smooth_images
 
 
@@ -105,18 +105,34 @@ def test_what_cannot_be_read_is_left_out(monkeypatch):
 
     def read_with_all(recognizers, images):
         asked.append(recognizers)
-        return [recognize.Reading(str(image.width), 0.5, ()) for image in images]
+        for (decoded,) in pixels.decode_ahead(images, [(9, 9)], 1):
+            failed = isinstance(decoded, DataError)
+            yield decoded if failed else recognize.Reading(str(decoded[9, 9][0, 0, 0]), 0.5, ())
 
     monkeypatch.setattr(recognize, "read_with_all", read_with_all)
-    plates = [Plate(trees.jpeg(width=w), f"{w}", "dev", "A") for w in (80, 96, 112)]
+    plates = []
+    for grey in ("8", "80", "160"):
+        Image.new("L", (80, 40), int(grey)).save(file := io.BytesIO(), "PNG")
+        plates.append(Plate(file.getvalue(), grey, "dev", "A"))
     outside = dataclasses.replace(plates[0], name="outside", box=(900, 900, 950, 950))
     bad = []
-    assessed = assess.assess(several, [plates[0], outside, *plates[1:]], bad.append)
+    assessed = assess.assess(several, iter([plates[0], outside, *plates[1:]]), bad.append)
     assert [(each.plate, each.reading.text) for each in assessed] == [(p, p.name) for p in plates]
     assert len(bad) == 1 and "outside" in str(bad[0])
     assert asked == [several]
     with pytest.raises(DataError, match="outside"):
         assess.assess(several, [outside])
+
+
+def test_photographs_are_decoded_ahead_on_all_cores(monkeypatch):
+    """As the files are that `recognize` is given: of slow disks several are awaited together."""
+    together = threading.Barrier(4, timeout=20)
+    monkeypatch.setattr(machine, "cores", lambda: 4)
+    plate = Image.new("L", (9, 9))
+    monkeypatch.setattr(assess, "crop", lambda *_: (together.wait(), plate)[1])
+    reader = types.SimpleNamespace(image_size=(9, 9))
+    reader._read_decoded = lambda decoded, maps: (recognize.Reading("A", 0.5, ()) for _ in decoded)
+    assert len(assess.assess([reader], [Plate(b"", "p", "dev", "A")] * 8)) == 8
 
 
 def test_matplotlib_is_needed_for_pictures_alone():
@@ -173,7 +189,8 @@ def test_failures_and_temperature_are_of_the_crops_that_were_read(monkeypatch):
     readings = [recognize.Reading("A", confidence, ()) for confidence in (0.9, 0.4, 0.7)]
     assessed = [assess.Assessed(*pair, 0.1) for pair in zip(plates, readings, strict=True)]
     reader = types.SimpleNamespace(
-        image_size=(25, 80), probabilities=lambda images: sizes.extend(i.size for i in images)
+        image_size=(25, 80),
+        probabilities=lambda images: sizes.extend(make().size for make in images),
     )
     assess.failures_sheet([reader], assessed)
     assert truths == ["C1", "B1"]  # the surest first
