@@ -24,8 +24,9 @@ import jax
 import numpy as np
 from absl import app, flags
 from PIL import Image
+from tqdm import tqdm
 
-from hpa_jax import calibration, command, picture, pixels, readers, recognize
+from hpa_jax import calibration, command, picture, pixels, progress, readers, recognize
 from hpa_jax.charset import Charset
 from hpa_jax.data import crops, files, folder, images, synthetic
 from hpa_jax.data.plate import DataError, OnBad, Plate, stop
@@ -283,13 +284,15 @@ def _main(argv: Sequence[str]) -> int:
 
     def tell(error: DataError) -> None:
         bad.append(error)
-        print(f"error: {error}", file=sys.stderr)
+        tqdm.write(f"error: {error}", file=sys.stderr)  # above the bar
 
     try:
         if _TO.value:
             command.make_folder("to", _TO.value)
         recognizers = recognize.load_recognizers(names)
-        assessed = assess(recognizers, _plates(argv, names, tell), tell, _MARGIN.value)
+        plates = _plates(argv, names, tell)
+        with progress.plate_bar("reading", len(plates), leave=False, iterable=plates) as bar:
+            assessed = assess(recognizers, bar, tell, _MARGIN.value)
         if not assessed:
             raise ValueError(f"{argv[1]}: none of its plates can be read")
         known = set().union(*(reader.charset.characters for reader in recognizers))

@@ -171,6 +171,7 @@ def test_assess_reads_the_split_with_the_margin_and_tells_of_what_it_left_out(
     said = capsys.readouterr()
     assert sizes == [(48, 24)]
     assert "2 of 3 plates are of the split" in said.out and "1 left out" in said.err
+    assert "reading:   0%" in said.err and " 0.00/2.00 " in said.err  # a bar, of many plates slow
     assert "cannot write" not in said.out and "longer" not in said.out  # for one of them can
     set_flags(monkeypatch, assess, SPLIT="test")
     assert assess._main(["assess", str(tmp_path)]) == 2
