@@ -17,7 +17,7 @@ from hpa_jax.data.plate import DataError, OnBad, stop
 CHINESE = ("gbk", "gb18030")  # strictest first; spreadsheets in China write GBK
 DELIMITERS = ",;\t"  # spreadsheets write semicolons where numbers have a decimal comma
 PATHS = {"file", "path"}  # columns that name files
-MAX_LABEL_BYTES = 256 * 2**20
+MAX_LABEL_BYTES = 2**30  # five million plates with their corners and characters
 HIDDEN = (".", "__")  # how folders begin that are not the user's own, as __MACOSX
 
 
@@ -120,7 +120,8 @@ def read_text(path: pathlib.Path) -> str:
     """
     try:
         if path.stat().st_size > MAX_LABEL_BYTES:
-            raise DataError(path, "is too large for a label file")
+            problem = f"is larger than {MAX_LABEL_BYTES >> 20} MiB, too large for a label file"
+            raise DataError(path, problem)
         data = path.read_bytes()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
@@ -162,7 +163,10 @@ def read_table(
     first = text.partition("\n")[0]
     told = re.fullmatch(r"sep=(.)\r?", first, re.IGNORECASE)  # how spreadsheets are told
     delimiter = told[1] if told else max(DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # Of bytes, for StringIO takes four of each sign.
+    lines = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")
+    del text
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         if told:
             next(reader)

@@ -258,5 +258,5 @@ def test_what_is_no_text_is_told_what_to_save_it_as(tmp_path):
         list(folder.read(tmp_path))
     with table.open("wb") as file:
         file.truncate(files.MAX_LABEL_BYTES + 1)
-    with pytest.raises(DataError, match="labels.csv: is too large for a label file"):
+    with pytest.raises(DataError, match="labels.csv: is larger than 1024 MiB, too large"):
         list(folder.read(tmp_path))
