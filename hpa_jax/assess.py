@@ -105,7 +105,7 @@ def assess(
             yield functools.partial(crop, plate, margin)
 
     for place, reading in enumerate(recognize.read_with_all(recognizers, cut())):
-        if isinstance(reading, DataError):
+        if isinstance(reading, ValueError):
             on_bad(reading)
         else:
             assessed.append(Assessed(given[place], reading, margin))
