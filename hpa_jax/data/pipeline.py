@@ -13,6 +13,7 @@ from hpa_jax.data import records
 from hpa_jax.data.plate import Box, DataError
 from hpa_jax.data.read_ahead import Batch, read_ahead
 
+FEW = 4096  # plates, which this process has read before others have started
 # A class id that no network predicts, for texts that it cannot write and plates that a detector
 # missed: these are never right.
 UNREADABLE = -1
@@ -87,7 +88,7 @@ def eval_batches(
 
     All processes get the same number of batches. Texts that the network cannot write, and plates
     that a detector missed, have class ids of -1: they count, and are never right. Arguments are
-    those of `train_batches`.
+    those of `train_batches`; no `workers` are started for few plates.
 
     Raises:
       DataError: no such set or split.
@@ -97,7 +98,8 @@ def eval_batches(
     load = LoadPlate(charset, num_characters, image_size, jitter=0.0, testing=True)
     total = -(-len(source) // batch_size) * batch_size
     dataset = grain.MapDataset.range(total).map(_LoadOrPad(source, load))
-    return read_ahead(dataset[process_index::process_count].batch(rows), workers)
+    batches = dataset[process_index::process_count].batch(rows)
+    return read_ahead(batches, workers if len(source) > FEW else 0)
 
 
 class LoadPlate(grain.transforms.RandomMap):

@@ -24,9 +24,9 @@ from hpa_jax.data.report import Report, Statistics
 from hpa_jax.data.shards import WORK, Shard, notes_path, write_shard
 from hpa_jax.data.workers import end_with_parent
 
-# A reader holds all of a set's files open, and systems allow 1,024; and each is work that one core
-# does by itself, and a stop loses.
-MOST_SHARDS, FEWEST_PLATES = 400, 64
+# Training holds all of a set's files open, and macOS allows 256; but each is the work of one core,
+# which a stop loses.
+MOST_SHARDS, FEWEST_PLATES = 200, 64
 
 
 class Labels(NamedTuple):
@@ -99,7 +99,7 @@ def prepare(
       skip_bad: counts and lists what cannot be used, instead of stopping at the first.
       expected: published numbers of plates by split, one a release, for the report.
       workers: processes; one a core, if not given. With 1, this process does the work.
-      plates_a_shard: plates in a file; if not given, a 400th of them all, and at least 64.
+      plates_a_shard: plates in a file; if not given, a 200th of them all, and at least 64.
 
     Returns:
       The report, which is also in `directory`/report.json.

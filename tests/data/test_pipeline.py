@@ -114,8 +114,16 @@ def test_workers_work_on_when_a_job_is_told_to_stop(prepared):
     assert not workers & set(multiprocessing.active_children())
 
 
+def test_a_small_test_set_does_not_wait_for_workers_to_start(prepared):
+    others = set(multiprocessing.active_children())
+    batches = pipeline.eval_batches(prepared, "train", TAIWAN, CP, 8, workers=2)
+    assert next(batches) and set(multiprocessing.active_children()) == others
+    batches.close()
+
+
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="shared memory is seen on Linux alone")
-def test_shared_memory_is_given_back(prepared):
+def test_shared_memory_is_given_back(prepared, monkeypatch):
+    monkeypatch.setattr(pipeline, "FEW", 0)
     before = set(SHARED_MEMORY.glob("psm_*"))
     gc.disable()  # a program may end before it is due
     try:
