@@ -179,9 +179,9 @@ def test_stopped_run_goes_on_where_it_was(tmp_path):
 
 
 def test_files_are_few_enough_to_be_open_together_and_many_enough_to_share_the_work():
-    for plates, least in ((5_000, 75), (100_000, 380), (350_000, 380), (10_000_000, 380)):
+    for plates, least in ((5_000, 75), (100_000, 190), (350_000, 190), (10_000_000, 190)):
         totals = collections.Counter(train=plates * 9 // 10, dev=plates // 10)
-        assert least < sum(prepare._count_shards(totals).values()) < 500
+        assert least < sum(prepare._count_shards(totals).values()) < 230
     assert prepare._count_shards(collections.Counter(ac=60)) == {"ac": 1}
 
 
