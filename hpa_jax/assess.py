@@ -1,15 +1,15 @@
-"""How well a reader reads labelled photographs, and what its confidence is worth.
+"""Measures how well a reader reads labelled photographs, and how reliable its confidence is.
 
     python -m hpa_jax.assess [--checkpoint=READER] [--split=dev] [--to=DIR] FOLDER
     python -m hpa_jax.assess --checkpoint=READER --rendered=1000 --fit_temperature
 
-Without --checkpoint, the readers that `recognize` takes read together, as there. FOLDER is one that
-`data/folder.py` reads: a labels.csv, or texts in the file names; what cannot be read is named on
-stderr and left out, and the exit status is 1. Prints the whole plates right by set (the folders
-below FOLDER), the expected calibration error, and from which confidence on 99.5 % of the accepted
-plates are right. With --to, writes `reliability.png`, `failures.png` and `failures.csv`. With
---margin=0.2, a fifth of the plate's size on each side of its box is read too, as with a loose
-detector. With --rendered, the plates are freshly rendered, in the reader's own styles.
+Without --checkpoint, the default readers of `recognize` read together. FOLDER has a labels.csv or
+the texts in its file names (`data/folder.py`). Files that cannot be read are named on stderr and
+left out, and the exit status is then 1. Prints the share of whole plates read right by set (the
+folders below FOLDER), the expected calibration error, and the lowest confidence from which 99.5 %
+of the accepted plates are right. With --to, writes `reliability.png`, `failures.png` and
+`failures.csv`. With --margin=0.2, the crops include a fifth of the plate's size on each side of its
+box, as with a loose detector. With --rendered, new plates are rendered in the reader's own styles.
 """
 
 import collections
@@ -33,13 +33,13 @@ from hpa_jax.data.plate import DataError, OnBad, Plate, stop
 from hpa_jax.data.styles import STYLES
 
 PAGE = 60  # failures on the sheet
-SHOWN = (0.5, 0.9)  # confidences from which on the summary counts plates
-MOSTLY = 0.9  # share right from which on a reader knows such plates, and its sure errors surprise
-RENDERED = (96, 320)  # height and width of rendered plates: photographs are of no reader's size
+SHOWN = (0.5, 0.9)  # thresholds of confidence at which the summary counts plates
+MOSTLY = 0.9  # with more than this share right, confident errors suggest wrong labels
+RENDERED = (96, 320)  # height and width of rendered plates, which readers resize like photographs
 
 
 class Assessed(NamedTuple):
-    """A plate, what was read, and with how much around its box, as in `crop`."""
+    """A plate, its reading, and the margin around its box (see `crop`)."""
 
     plate: Plate
     reading: recognize.Reading
@@ -47,7 +47,7 @@ class Assessed(NamedTuple):
 
     @property
     def right(self) -> bool:
-        """Whether all of its characters were read."""
+        """Whether the whole text was read right."""
         return self.reading.text == self.plate.text
 
 
@@ -58,10 +58,10 @@ def render_plates(
     count: int,
     fonts: Sequence[str] = (),
 ) -> list[Plate]:
-    """Rendered plates as photographs of one set, "rendered".
+    """Renders `count` plates, as PNG images in the set "rendered".
 
     Raises:
-      ValueError: as `synthetic.make_renderer`, or the reader knows no styles.
+      ValueError: as `synthetic.make_renderer`; or there are no styles, or some are unknown.
     """
     unknown = [name for name in styles if name not in STYLES]
     if unknown or not styles:
@@ -85,17 +85,17 @@ def assess(
     on_bad: OnBad = stop,
     margin: float = 0.0,
 ) -> list[Assessed]:
-    """Reads plates cut out of their photographs along their boxes.
+    """Cuts plates out of their photographs along their boxes, and reads them.
 
     Args:
       recognizers: one, or several that read together as in `recognize.read_with_all`.
       plates: the plates.
-      on_bad: hears of each image that cannot be read, and of each box that lies outside it; those
-        are left out.
-      margin: how much around the boxes is read too, as in `crop`.
+      on_bad: called with an error for each image that cannot be read, and for each box outside its
+        image; these plates are left out.
+      margin: the margin around the boxes, as in `crop`.
 
     Raises:
-      DataError: what `on_bad` raises; unless it is given, the first of these.
+      DataError: whatever `on_bad` raises; by default, the first error.
     """
     given, assessed = [], []
 
@@ -113,10 +113,10 @@ def assess(
 
 
 def crop(plate: Plate, margin: float = 0.0) -> Image.Image:
-    """The plate's upright box; the whole image, as it is, where it has none.
+    """Cuts out the plate's upright bounding box; without a box, returns the whole image.
 
-    With `margin` as much of its surroundings, as far as the image goes, as a share of the plate's
-    size on each side.
+    `margin` adds surroundings on each side, as a share of the plate's size, as far as the image
+    reaches.
 
     Raises:
       DataError: the image cannot be read, or its box lies outside it.
@@ -128,9 +128,9 @@ def crop(plate: Plate, margin: float = 0.0) -> Image.Image:
 
 
 def counts(assessed: Sequence[Assessed]) -> dict[str, tuple[int, int]]:
-    """Set -> (plates right, plates); a set is the first folder of a plate's name.
+    """Returns (plates right, plates) by set; a set is the first folder of a plate's name.
 
-    Plates of no folder are "all" if there are no others, else ".".
+    Plates in no folder form the set "all" if there are no others, else the set ".".
     """
     rights = collections.defaultdict(list)
     for each in assessed:
@@ -142,15 +142,15 @@ def counts(assessed: Sequence[Assessed]) -> dict[str, tuple[int, int]]:
 
 
 def outcomes(assessed: Sequence[Assessed]) -> tuple[np.ndarray, np.ndarray]:
-    """Each plate's confidence, float, and whether it was read right, bool."""
+    """Returns each plate's confidence (n float) and whether it was read right (n bool)."""
     confidence = np.array([each.reading.confidence for each in assessed])
     return confidence, np.array([each.right for each in assessed])
 
 
 def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) -> float:
-    """The temperature that calibrates a reader on plates that it has read.
+    """Returns the temperature that calibrates a reader on plates that it has read.
 
-    Those in which it read nothing are left out: it gives them no confidence at any temperature.
+    Plates in which it read nothing are left out: their confidence is 0 at every temperature.
 
     Raises:
       ValueError: as `calibration.fit_temperature`.
@@ -161,14 +161,14 @@ def fit_temperature(reader: recognize.Recognizer, assessed: Sequence[Assessed]) 
 
 
 def surest_failures(assessed: Sequence[Assessed]) -> list[Assessed]:
-    """The wrong plates, the surest reading first: of these the labels may be wrong."""
+    """Returns the misread plates, most confident first; the labels of the first may be wrong."""
     return sorted((a for a in assessed if not a.right), key=lambda a: -a.reading.confidence)
 
 
 def failures_sheet(
     recognizers: Sequence[recognize.Recognizer], assessed: Sequence[Assessed]
 ) -> Image.Image:
-    """The wrong plates that were read most surely, with each character's map (paper, figure 5)."""
+    """Draws the most confident misreadings, with each character's map (paper, figure 5)."""
     wrong = surest_failures(assessed)[:PAGE]
     cut = [crop(each.plate, each.margin) for each in wrong]
     readings = recognize.read_with_all(recognizers, cut, maps=True)
@@ -183,12 +183,12 @@ def failures_sheet(
 
 
 def summary(assessed: Sequence[Assessed], known: Collection[str], places: int) -> list[str]:
-    """Lines for people: plates right by set, calibration, what can be accepted.
+    """Returns a summary as lines of text: plates right by set, calibration, what can be accepted.
 
     Args:
       assessed: at least one plate.
-      known: the readers' characters; plates that have others are counted as wrong, and it is said.
-      places: how many characters the readers write at most; said of longer plates as well.
+      known: the readers' characters; plates with others count as wrong and are reported.
+      places: the most characters that the readers write; longer plates are reported likewise.
     """
     confidence, right = outcomes(assessed)
     rows = list(counts(assessed).items())
@@ -226,19 +226,19 @@ def summary(assessed: Sequence[Assessed], known: Collection[str], places: int) -
 def save_pictures(
     recognizers: Sequence[recognize.Recognizer], assessed: Sequence[Assessed], to: pathlib.Path
 ) -> list[pathlib.Path]:
-    """Writes `reliability.png` to the folder `to`, and what was misread to `failures.png` and .csv.
+    """Writes `reliability.png` and, of misread plates, `failures.png` and .csv; returns the paths.
 
-    The table names all files, the picture shows the first ones, both in the order of
+    The table lists all misread plates and the picture shows the first ones, both in the order of
     `surest_failures`.
     """
-    from hpa_jax import charts  # Matplotlib, which wants a folder to write in when it is imported
+    from hpa_jax import charts  # Matplotlib, which needs a writable folder when it is imported
 
     confidence, right = outcomes(assessed)
     paths = [to / "reliability.png"]
     charts.reliability(confidence, right).savefig(paths[0])
     if right.all():
         for name in ("failures.png", "failures.csv"):
-            (to / name).unlink(missing_ok=True)  # of plates that were assessed before
+            (to / name).unlink(missing_ok=True)  # of an earlier assessment
     else:
         paths.append(to / "failures.png")
         failures_sheet(recognizers, assessed).save(paths[-1])
@@ -252,7 +252,7 @@ def save_pictures(
 
 
 def _plates(argv: Sequence[str], readers_named: Sequence[str], on_bad: OnBad) -> list[Plate]:
-    """What the command line asks to read: rendered plates, or those of a folder."""
+    """Returns the plates that the command line asks for: rendered ones, or those of a folder."""
     if _RENDERED.value:
         metadata = readers.load(readers_named[0])[1]
         charset, count = Charset(metadata["charset"]), metadata["network"]["num_characters"]
@@ -301,7 +301,7 @@ def _main(argv: Sequence[str]) -> int:
         if _TO.value:
             pictures = save_pictures(recognizers, assessed, pathlib.Path(_TO.value))
             print(*pictures, sep="\n")
-        if _FIT.value:  # last, for it asks for plates that were read right
+        if _FIT.value:  # last: it fails if all plates are right, or all wrong
             print(f"best temperature {fit_temperature(recognizers[0], assessed):.2f}")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -315,20 +315,20 @@ if __name__ == "__main__":
     _CHECKPOINT = flags.DEFINE_list(
         "checkpoint",
         None,
-        "a shipped reader's name, a .npz or a run's --workdir, or several that read together; each "
-        "country's best shipped one, if not given",
+        "a shipped reader's name, a .npz or a run's --workdir, or several that read together; by "
+        "default, each country's best shipped reader",
     )
-    _SPLIT = flags.DEFINE_string("split", None, "the rows to read; all, if not given")
+    _SPLIT = flags.DEFINE_string("split", None, "reads only the plates of this split")
     _MARGIN = flags.DEFINE_float(
         "margin",
         0.0,
-        "of surroundings around boxes, as a share of their size on each side",
+        "surroundings to read around boxes, as a share of their size on each side",
         lower_bound=0.0,
     )
     _RENDERED = flags.DEFINE_integer(
-        "rendered", 0, "reads this many rendered plates instead", lower_bound=0
+        "rendered", 0, "reads this many rendered plates instead of a folder", lower_bound=0
     )
-    _FONTS = flags.DEFINE_list("fonts", [], "of rendered plates, as config.data.fonts")
-    _FIT = flags.DEFINE_bool("fit_temperature", False, "says which temperature would calibrate it")
-    _TO = flags.DEFINE_string("to", None, "a folder for pictures")
+    _FONTS = flags.DEFINE_list("fonts", [], "fonts of rendered plates, as in config.data.fonts")
+    _FIT = flags.DEFINE_bool("fit_temperature", False, "prints the temperature that calibrates it")
+    _TO = flags.DEFINE_string("to", None, "the folder for pictures and failures.csv")
     app.run(_main)

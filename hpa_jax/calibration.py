@@ -1,6 +1,6 @@
-"""What a reader's confidence is worth: reliability, thresholds, and a temperature that mends it.
+"""How reliable a reader's confidence is, which threshold to use, and temperature scaling.
 
-Of n plates, `confidence` is n float in [0, 1] and `right` n bool: whether all was read right.
+Of n plates, `confidence` is n float in [0, 1], and `right` n bool: whether all was read right.
 """
 
 import jax
@@ -8,11 +8,11 @@ import numpy as np
 
 WANTED = 0.995  # share of accepted plates that should be right
 BINS = 10  # of confidence, equally wide
-TEMPERATURES = (0.25, 4.0)  # that are tried
+TEMPERATURES = (0.25, 4.0)  # the lowest and the highest tried
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[int, float, float]]:
-    """For each bin of confidence: plates, their mean confidence, the share of them right."""
+    """Returns for each bin of confidence: plates, their mean confidence, the share right."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     rows = [(0, 0.0, 0.0)] * BINS
     for i in set(bins.tolist()):
@@ -22,16 +22,16 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[int, fl
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """|mean confidence - share right|, weighted over bins."""
+    """Returns the mean of |mean confidence - share right| over bins, weighted by their plates."""
     return sum(n * abs(c - r) for n, c, r in reliability(confidence, right)) / len(right)
 
 
 def threshold(confidence: np.ndarray, right: np.ndarray) -> tuple[float, int, int]:
-    """The lowest confidence from which on at least `WANTED` of the plates are right.
+    """Finds the lowest threshold at which at least `WANTED` of the accepted plates are right.
 
     Returns:
-      The confidence, how many of the plates with it or more are right, and how many they are;
-      infinity and zeros if there is none.
+      The threshold, the number of right plates among those accepted (with at least this
+      confidence), and the number accepted; infinity and zeros if there is no such threshold.
     """
     order = np.argsort(-confidence)
     rights = np.cumsum(right[order])
@@ -45,32 +45,32 @@ def threshold(confidence: np.ndarray, right: np.ndarray) -> tuple[float, int, in
 
 
 def printed(confidence: np.ndarray | float) -> np.ndarray:
-    """A confidence to four digits, as commands print it.
+    """Truncates confidences to four decimals, as commands print them.
 
-    Cut off, not rounded: what is printed passes no threshold that the reading does not reach.
+    Not rounded: a printed value must not pass a threshold that the confidence itself misses.
     """
     return np.floor(np.asarray(confidence) * 1e4) / 1e4
 
 
 def fit_temperature(probabilities_BCK: np.ndarray, right: np.ndarray) -> float:
-    """The temperature that makes confidence most likely, given which plates were right.
+    """Returns the temperature at which confidence, as the probability of `right`, fits best.
 
-    `hpa_jax.export --temperature` builds it in. Fit it on plates that neither trained nor measure.
+    `hpa_jax.export --temperature` applies it. Fit it on plates used for neither training nor tests.
 
     Args:
-      probabilities_BCK: of each plate, as `Recognizer.probabilities` gives them.
-      right: whether each was read right.
+      probabilities_BCK: B×Cp×outputs, as `Recognizer.probabilities` returns them.
+      right: B bool: whether each plate was read right.
 
     Raises:
-      ValueError: all plates were right, or all wrong: nothing shows what confidence is worth; or
-        the best temperature lies outside TEMPERATURES.
+      ValueError: all plates were right, or all wrong; or the best temperature is an end of
+        TEMPERATURES, or lies beyond.
     """
     if right.all() or not right.any():
         raise ValueError(
             f"{right.sum()} of {len(right)} plates were read right, and a temperature is fitted on "
             "some right and some wrong ones: give more plates"
         )
-    # Logits but for a constant; float32 rounds those of next to no probability to 0.
+    # Logits up to a constant; finite even where float32 rounds a probability to 0.
     logits_BCK = np.log(np.maximum(probabilities_BCK, np.finfo(np.float32).tiny))
 
     def log_loss(temperature: float) -> float:
@@ -81,5 +81,5 @@ def fit_temperature(probabilities_BCK: np.ndarray, right: np.ndarray) -> float:
     low, high = TEMPERATURES
     best = float(min(np.geomspace(low, high, 81), key=log_loss))
     if best in TEMPERATURES:
-        raise ValueError(f"no temperature from {low} to {high} calibrates it: train it on")
+        raise ValueError(f"no temperature from {low} to {high} calibrates it: train it longer")
     return best

@@ -1,4 +1,4 @@
-"""Characters, labels and class ids. A class id is a character's place in its charset."""
+"""Characters, labels and class ids. A class id is a character's index in its charset."""
 
 import dataclasses
 import unicodedata
@@ -69,7 +69,7 @@ class Charset:
         """Returns the text of class ids; void is dropped (paper, "Shared Classifier").
 
         Raises:
-          ValueError: an id is no character's and not void.
+          ValueError: an id is neither a character's nor void.
         """
         ids = list(ids)
         if wrong := [i for i in ids if not 0 <= i <= self.void]:
@@ -85,17 +85,17 @@ CHARSETS = {"taiwan": TAIWAN, "greece": GREECE, "china": CHINA}
 
 
 def find_charset(name: str) -> Charset:
-    """The charset of that name in `CHARSETS`, else one of these very characters.
+    """Returns the charset of that name in `CHARSETS`, else a charset of the characters in `name`.
 
     Raises:
-      ValueError: it is neither.
+      ValueError: `name` is neither.
     """
     if name in CHARSETS:
         return CHARSETS[name]
     try:
         if name != name.upper():  # labels are read in upper case
             raise ValueError(
-                f"charset {name!r}: is no known name, nor upper-case characters themselves"
+                f"charset {name!r}: is neither a known name nor a list of upper-case characters"
             )
         if never := [c for c in name if normalise_text(c) != c]:
             signs = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in never)
@@ -109,17 +109,17 @@ def find_charset(name: str) -> Charset:
 
 
 def normalise_text(text: str) -> str:
-    """Returns a label as networks read it: upper case, no spaces and separators.
+    """Returns a label as networks read it: in upper case, without spaces and separators.
 
-    Greek capitals that look like Latin ones become these. Any other sign stays, so that a label
-    with a hidden character (A12*45) is found to be none.
+    Greek capitals that look like Latin ones become Latin. Any other symbol stays, so that labels
+    with a masked character (A12*45) are rejected later.
     """
     text = unicodedata.normalize("NFKC", text).upper().translate(_LOOK_ALIKES)
     return "".join(c for c in text if not (c.isspace() or c in _SEPARATORS))
 
 
 def spell_out(text: str) -> str:
-    """A text for fonts of Latin, Greek and Cyrillic: 皖A12345 as [AH]A12345, 가 as [U+AC00]."""
+    """Spells out what Latin, Greek and Cyrillic fonts lack: 皖A as [AH]A, 가 as [U+AC00]."""
 
     def spell(character: str) -> str:
         code = PROVINCE_CODES.get(character, f"U+{ord(character):04X}")

@@ -1,6 +1,6 @@
-"""Charts: where characters stand, what confidence is worth, how training went.
+"""Charts of character positions, of confidence and of training.
 
-Each is a Matplotlib `Figure`, made without pyplot, which keeps a global state; `savefig` writes it.
+Each function returns a Matplotlib `Figure`, made without pyplot and its global state.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from hpa_jax.charset import PROVINCES, spell_out
 
 
 def positions(places: Sequence[Mapping[str, int]]) -> Figure:
-    """How often each character stands at each position (paper, figure 2).
+    """Draws how often each character occurs at each position (paper, figure 2).
 
     Args:
       places: for each position, the characters there and their counts.
@@ -40,7 +40,7 @@ def positions(places: Sequence[Mapping[str, int]]) -> Figure:
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> Figure:
-    """The share of plates right in each bin of confidence, with the number of plates there.
+    """Draws the share of plates right in each bin of confidence, with its number of plates.
 
     Args:
       confidence: n float in [0, 1].
@@ -56,15 +56,15 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Figure:
     axis.bar_label(bars, [count or "" for count, _, _ in bins], fontsize=8)
     axis.plot([0, 1], [0, 1], color="firebrick", label="perfect")
     axis.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="confidence", ylabel="share of plates right")
-    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # above: bars are anywhere
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # above the axes
     return figure
 
 
 def curves(metrics: str | os.PathLike) -> Figure:
-    """Losses, and accuracies where there are any, over the steps of a run.
+    """Draws the losses of a run, and its accuracies if there are any, over the steps.
 
     Args:
-      metrics: its metrics.jsonl, of at least one line.
+      metrics: the run's metrics.jsonl, with at least one line.
     """
     series: dict[str, list[tuple[int, float]]] = {}
     for line in pathlib.Path(metrics).read_text(encoding="utf-8").splitlines():
@@ -83,7 +83,7 @@ def curves(metrics: str | os.PathLike) -> Figure:
         for name in names:
             axis.plot(*zip(*series[name], strict=True), label=name, marker=".", markersize=3)
         axis.set_ylabel(title)
-        # Above: curves are anywhere.
+        # Above the axes, where no curve is hidden.
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
         axis.grid(alpha=0.3)
         if title != "loss":
@@ -94,13 +94,13 @@ def curves(metrics: str | os.PathLike) -> Figure:
             axis.yaxis.set_major_formatter("{x:g}")
             axis.yaxis.set_minor_formatter(NullFormatter())
     axes[-1].set_xlabel("step")
-    axes[-1].set_xlim(left=0)  # of a single step no whole numbers are in sight else
+    axes[-1].set_xlim(left=0)  # or the axis of a single step shows no whole number
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
 def _losses(series: Mapping[str, Sequence[tuple[int, float]]]) -> list[str]:
-    """The loss and its terms, where there are several that are trained."""
+    """Returns the names of the loss and, where several terms are trained, of these."""
     terms = [name for name, points in series.items() if name.endswith("_loss")]
     taught = [name for name in terms if any(value for _, value in series[name])]
     names = ["loss", *taught] if len(taught) > 1 else ["loss"]

@@ -1,8 +1,8 @@
-"""Checkpoints by Orbax: everything that training and reading need, in one directory a step.
+"""Orbax checkpoints: everything that training and reading need, in one directory per step.
 
 A checkpoint holds three items: `variables` (parameters and batch statistics), `optimizer`, and
-`metadata` (JSON: network arguments, charset, image size, plate styles). Reading needs the first
-and the last, and only training writes the second.
+`metadata` (JSON: network arguments, charset, image size, plate styles). Reading needs `variables`
+and `metadata`; only training writes `optimizer`.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 1) -> ocp.CheckpointMa
     """Opens the checkpoints of a run for writing; keeps the `keep` latest and the most accurate.
 
     Raises:
-      ValueError: a checkpoint's accuracy cannot be read, or Orbax would write what it cannot read.
+      ValueError: a checkpoint's accuracy cannot be read, or the path has a `[`.
     """
     directory = _directory(workdir)
     if "[" in str(directory):  # which Orbax takes for a pattern
@@ -48,18 +48,18 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 1) -> ocp.CheckpointMa
 def _manager(directory: pathlib.Path, **options: Any) -> ocp.CheckpointManager:
     try:
         return ocp.CheckpointManager(directory, **options)
-    except ValueError as error:  # Orbax reads the accuracy of all, and names none
+    except ValueError as error:  # Orbax reads all accuracies, and does not name the damaged one
         raise ValueError(
-            f"{directory}: a checkpoint in it is damaged, most likely a cut STEP/metrics/metrics "
-            f"({error}): remove that STEP"
+            f"{directory}: a checkpoint in it is damaged, most likely by a truncated file "
+            f"STEP/metrics/metrics ({error}): remove that STEP"
         ) from error
 
 
 def latest_step(manager: ocp.CheckpointManager) -> int | None:
-    """The latest checkpoint's step, which all processes of a run must see alike.
+    """Returns the latest checkpoint's step, or None; all processes of a run call this together.
 
     Raises:
-      ValueError: they see different ones.
+      ValueError: they see different latest steps.
     """
     step = manager.latest_step()
     multihost.agree(
@@ -86,7 +86,7 @@ def save(
     metadata: dict[str, Any],
     accuracy: float | None = None,
 ) -> None:
-    """Saves in the background; `manager.wait_until_finished()` waits.
+    """Saves a checkpoint in the background; `manager.wait_until_finished()` waits for it.
 
     Args:
       manager: from `open_manager`.
@@ -126,10 +126,10 @@ def restore(
 
 
 def read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """The metadata of one checkpoint.
+    """Returns the metadata of one checkpoint.
 
     Raises:
-      ValueError: it is damaged, or of another format than this version writes.
+      ValueError: it is damaged, or has another format than this version reads.
     """
     with _explained(manager, step):
         args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
@@ -143,7 +143,7 @@ def read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 
 
 def split_step(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
-    """RUN/checkpoints/STEP as its run and its step; a run as it is, and None."""
+    """Splits RUN/checkpoints/STEP into the run and the step; the step is None if not given."""
     if path.parent.name == "checkpoints" and path.name.isdecimal():
         return path.parents[1], int(path.name)
     return path.parent if path.name == "checkpoints" else path, None
@@ -152,7 +152,7 @@ def split_step(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
 def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, int]:
     """Opens a run's directory; returns its manager and its most accurate (else latest) step.
 
-    Of RUN/checkpoints/STEP, that step.
+    If `path` is RUN/checkpoints/STEP, returns that step.
 
     Raises:
       FileNotFoundError: there is no checkpoint at or below `path`.
@@ -163,8 +163,8 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
     directory = _directory(run)
     step = None
     if directory.is_dir():
-        machine.backend()  # Orbax asks for it too, and explains nothing
-        with _without_warnings():  # of the directory being read only, as asked for
+        machine.backend()  # Orbax needs it too, but its own error explains nothing
+        with _without_warnings():  # that the directory is read-only, as intended
             manager = _manager(
                 directory,
                 options=ocp.CheckpointManagerOptions(read_only=True, best_fn=_accuracy),
@@ -185,7 +185,7 @@ def open_for_reading(path: str | pathlib.Path) -> tuple[ocp.CheckpointManager, i
 
 
 def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables and metadata of a run's most accurate (else latest) checkpoint, or of one step.
+    """Loads variables and metadata of a run's most accurate (else latest) checkpoint, or a step's.
 
     The variables are on the first local device.
 
@@ -208,7 +208,7 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def make_metadata(
     model: HPANet, charset: Charset, image_size: tuple[int, int], styles: Sequence[str]
 ) -> dict[str, Any]:
-    """What a reader must know to rebuild the network around its variables; JSON types."""
+    """Returns what a reader needs to rebuild the network around its variables; JSON types."""
     network = {
         field.name: getattr(model, field.name)
         for field in dataclasses.fields(model)
@@ -240,6 +240,6 @@ def _explained(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
     except Exception as error:
         raise ValueError(
             f"checkpoint {manager.directory}/{step} cannot be restored: it is damaged or "
-            f"incomplete ({type(error).__name__}: {str(error).partition(chr(10))[0]}); without "
-            "that folder the one before is the latest"
+            f"incomplete ({type(error).__name__}: {str(error).partition(chr(10))[0]}); remove that "
+            "folder to use the checkpoint before it"
         ) from error

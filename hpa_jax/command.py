@@ -1,4 +1,4 @@
-"""What the commands of the package share: set-up, signals, folders for output."""
+"""What the package's commands share: set-up, signals, output folders."""
 
 import contextlib
 import logging as std_logging
@@ -13,26 +13,26 @@ from absl import flags, logging
 
 
 def set_up() -> None:
-    """Quietens the libraries, and keeps compiled programs on disk for the next command.
+    """Silences the libraries' logs, and caches compiled programs on disk for later commands.
 
-    Orbax tells much: `--verbosity=0` shows it. Programs lie below the user's cache folder, unless
-    `JAX_COMPILATION_CACHE_DIR` names another; `JAX_ENABLE_COMPILATION_CACHE=false` keeps none.
+    `--verbosity=0` shows the logs. The cache lies in the user's cache folder or in
+    `JAX_COMPILATION_CACHE_DIR`; `JAX_ENABLE_COMPILATION_CACHE=false` turns it off.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as by some services
             setattr(sys, name, pathlib.Path(os.devnull).open("w"))  # noqa: SIM115  while we run
-    # Plates and file names in any script go to any pipe, also where the locale has no UTF-8.
-    # Line by line: a log shows what was said when it was said.
+    # UTF-8 in any locale, because plates and file names have characters of any script.
+    # Line by line, so that a log file is always up to date.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
-    # Pillow's warnings name no file; `data.images` tells what keeps a picture from being read.
+    # Pillow's warnings name no file; the errors of `data.images` do.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no code
+    warnings.formatwarning = lambda message, kind, *_: f"{kind.__name__}: {message}\n"  # no source
     if not flags.FLAGS["verbosity"].present:
-        # What goes wrong in threads is raised here too, and told in one line.
+        # Errors in the libraries' threads are raised in ours too, and reported in one line.
         logging.set_verbosity(logging.FATAL)
         std_logging.getLogger("asyncio").setLevel(std_logging.CRITICAL)
     if jax.config.jax_compilation_cache_dir is None:
-        # Some containers' users have no home, or one that they cannot write: they keep none.
+        # Without a writable home folder, as in some containers, nothing is cached.
         with contextlib.suppress(RuntimeError, OSError):
             home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
             folder = pathlib.Path(home) / "hpa_jax"
@@ -41,7 +41,7 @@ def set_up() -> None:
 
 
 def end_by_signals() -> None:
-    """For commands that go on from nothing: Ctrl-C and `| head` end them without a traceback."""
+    """Lets Ctrl-C and `| head` end a command without a traceback, if it has nothing to save."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Weights of PyTorch to checkpoints of ours, and back.
+"""Converts PyTorch weights to checkpoints of this package, and back.
 
     python -m hpa_jax.convert --from=torchvision resnet18.pth --to=DIR   ImageNet's, to train from
     python -m hpa_jax.convert --from=vim-lpr weights.pth --to=DIR        the authors', to read with
@@ -43,7 +43,7 @@ def convert_vim_lpr(
     Args:
       file: the state dictionary.
       to: the new checkpoint's directory.
-      charset: in the order of the class ids; the authors' is Taiwan's, without I and O.
+      charset: in the order of the class ids; the authors' is `TAIWAN`, without I and O.
       grey: turns plates grey before reading, as the authors' code does.
 
     Raises:
@@ -66,7 +66,7 @@ def convert_back(path: str | pathlib.Path, to: str | pathlib.Path) -> list[str]:
     """Writes the best checkpoint of a run as a state dictionary that the authors' code loads.
 
     Returns:
-      What must be changed in that code for it to read the same: the weights do not say.
+      What the authors' code must be changed to take, because the weights do not record it.
 
     Raises:
       OSError, ValueError: as `readers.load`, `torch_weights.to_vim_lpr` and `write_state_dict`.
@@ -83,7 +83,7 @@ def convert_back(path: str | pathlib.Path, to: str | pathlib.Path) -> list[str]:
 
 
 def read_state_dict(file: str | pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads a state dictionary; only tensors are ever loaded, and no code of a pickle is run.
+    """Reads a state dictionary; loads only tensors, and never runs code from a pickle.
 
     Raises:
       OSError: the file is missing.
@@ -95,7 +95,7 @@ def read_state_dict(file: str | pathlib.Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"{file}: no such file")
     try:
         state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
-        # PyTorch's DataParallel puts its own name before all.
+        # PyTorch's DataParallel puts "module." before every name.
         return {name.removeprefix("module."): np.asarray(x) for name, x in state.items()}
     except (TypeError, AttributeError, RuntimeError) as error:  # sparse, quantised, of 8 bits …
         raise ValueError(f"{file}: has tensors that NumPy cannot hold ({error})") from error
@@ -116,9 +116,9 @@ def _read_pickle(file: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes the unpickler raise almost anything
-        reason = str(error).partition(".")[0]  # what follows is advice to load it all the same
+        reason = str(error).partition(".")[0]  # the rest advises loading it anyway
         raise ValueError(
-            f"{file}: refused, for it is damaged or holds more than tensors, which could run code "
+            f"{file}: refused: it is damaged or holds more than tensors, which could run code "
             f"({reason}); save model.state_dict() alone"
         ) from error
     if not isinstance(state, dict) or not all(

@@ -1,4 +1,4 @@
-"""Data sets of files as a config names them: made, looked at, and fed to training and testing."""
+"""Prepares and inspects the data sets that a config names, and feeds them to training and tests."""
 
 import functools
 import pathlib
@@ -29,14 +29,14 @@ from hpa_jax.data.report import Report
 from hpa_jax.data.styles import STYLES
 
 READERS = {"aolp": aolp, "ccpd": ccpd, "clpd": clpd, "folder": folder, "media_lab": media_lab}
-Part = tuple[int, int]  # which process this is, of how many that read a part each
+Part = tuple[int, int]  # this process's index, and the number of processes that share the reading
 
 
 def prepare_run(config: ml_collections.ConfigDict) -> None:
     """Makes the prepared data set that a config asks for, and prints the report.
 
     Raises:
-      ValueError: a field of the config is wrong, or it renders its plates.
+      ValueError: a field of the config is wrong, or the config renders its plates.
       DataError: as `prepare.prepare`.
     """
     data = config.data
@@ -84,10 +84,10 @@ def prepare_run(config: ml_collections.ConfigDict) -> None:
 
 
 def _labels(config: ml_collections.ConfigDict, unused: Collection[str]) -> prepare.Labels:
-    """Which labels can be used; `unused` are the splits that no protocol uses."""
+    """Returns the rules for labels; `unused` lists the splits that no protocol uses."""
 
     def is_checked(split: str) -> bool:
-        if config.data.any_text:  # in tests, but not in training
+        if config.data.any_text:  # tests may have any text, training may not
             return split in records.split_names(config.data.train, [split])
         return split not in unused
 
@@ -98,7 +98,7 @@ def _labels(config: ml_collections.ConfigDict, unused: Collection[str]) -> prepa
 def _report_or_none(directory: pathlib.Path) -> Report | None:
     try:
         return records.read_report(directory)
-    except DataError:  # nothing there, or damaged: it is made anew
+    except DataError:  # missing or damaged, and written anew
         return None
 
 
@@ -128,7 +128,7 @@ def inspect_prepared(config: ml_collections.ConfigDict, workdir: str | pathlib.P
 def make_augment(
     config: ml_collections.ConfigDict,
 ) -> Callable[[jax.Array, dict[str, jax.Array]], dict[str, jax.Array]]:
-    """What training does to a batch from files, on the device: a jitted (key, batch) -> batch."""
+    """Returns the augmentation of training batches from files: (key, batch) -> batch, jitted."""
     if not config.data.augment:
         return lambda key, batch: batch
     return jax.jit(
@@ -144,10 +144,10 @@ def make_augment(
 def train_batches(
     config: ml_collections.ConfigDict, rows: int, first_step: int, part: Part = (0, 1)
 ) -> Iterator[pipeline.Batch]:
-    """This process's part of batches of `rows` plates, from the step after `first_step`.
+    """Returns this process's part of batches of `rows` plates, from the step after `first_step`.
 
     Raises:
-      ValueError: the processes have different sets, or no loss learns from these plates.
+      ValueError: the processes have different sets, or no loss can learn from these plates.
       DataError: as `pipeline.train_batches`.
     """
     digest = records.digest(config.data.prepared)
@@ -180,21 +180,21 @@ def train_batches(
 
 
 def has_maps(config: ml_collections.ConfigDict) -> bool:
-    """Whether any plate that is trained on, of those from files, has character boxes."""
+    """Whether any training plate from files has character boxes."""
     counts = records.read_report(config.data.prepared).with_boxes
     return any(counts.get(name) for name in records.split_names(config.data.train, counts))
 
 
 def _check_maps(config: ml_collections.ConfigDict) -> None:
-    """Says so where LS and LP are asked for and no plate has character boxes to teach them.
+    """Reports if LS or LP is asked for but no training plate has the character boxes it needs.
 
     Raises:
-      ValueError: nothing else is to be learned.
+      ValueError: nothing else is left to train with: no character loss, and no rendered plates.
     """
     if has_maps(config):
         return
     lacking = f"no plate of {config.data.train} has character boxes"
-    estimated = "data.estimate_boxes, when preparing, makes boxes of plates whose text fits a style"
+    estimated = "preparing with data.estimate_boxes makes boxes for plates whose text fits a style"
     if not config.loss.character and not config.data.rendered:
         raise ValueError(
             f"loss.character 0: {lacking}, and loss.semantic and loss.position learn from nothing "
@@ -205,7 +205,7 @@ def _check_maps(config: ml_collections.ConfigDict) -> None:
 
 
 def _tell_of_unused_splits(config: ml_collections.ConfigDict) -> None:
-    """Says which plates neither train nor test: a split may be spelled otherwise than meant."""
+    """Prints which splits are used in neither training nor tests: a name may be misspelt."""
     splits = (config.data.train, *config.data.test.values())
     counts = records.read_report(config.data.prepared).counts
     used = {name for split in splits for name in records.split_names(split, counts)}
@@ -217,7 +217,7 @@ def _tell_of_unused_splits(config: ml_collections.ConfigDict) -> None:
 def test_sets(
     config: ml_collections.ConfigDict, part: Part = (0, 1)
 ) -> dict[str, tuple[int, Callable[[], Iterator[pipeline.Batch]]]]:
-    """Each test set by its name: its number of plates, and a function that yields the batches."""
+    """Returns, by test set, its number of plates and a function that yields its batches."""
     missing = _missing_tests(config)
     if missing and len(missing) == len(config.data.test):
         splits = ", ".join(map(repr, missing.values()))
@@ -246,12 +246,12 @@ def test_sets(
 
 
 def _missing_tests(config: ml_collections.ConfigDict) -> dict[str, str]:
-    """The entries of `config.data.test` that name a split which the prepared set lacks."""
+    """Returns the entries of `config.data.test` whose split the prepared set lacks."""
     return {name: split for name, split in config.data.test.items() if not _has(config, split)}
 
 
 def _has(config: ml_collections.ConfigDict, split: str) -> bool:
-    """Whether a prepared set has all that a split expression names."""
+    """Whether the prepared set has all splits that a split expression names."""
     counts = records.read_report(config.data.prepared).counts
     return all(name in counts for name in records.split_names(split, counts))
 
@@ -265,10 +265,10 @@ def _no_split(config: ml_collections.ConfigDict, splits: str, flags: str) -> Dat
 
 
 def _hint(config: ml_collections.ConfigDict) -> str:
-    """How one's own plates get their splits; empty for other data sets."""
+    """Returns how to add a split to a user's own plates; empty for other data sets."""
     if config.data.reader != "folder":
         return ""
-    return "; the CSV's column split, or a folder of that name, makes one, once prepared again"
+    return "; to add one, use the CSV's column split or a folder of that name, and prepare again"
 
 
 def _named(table: dict[str, Any], name: str, field: str) -> Any:

@@ -20,7 +20,7 @@ from hpa_jax.models.hpa import HPANet
 from hpa_jax.recognize import Recognizer, load_recognizer
 
 PAGE = 16  # plates on a page of pictures
-UNKNOWN = "?"  # a truth that no reader writes
+UNKNOWN = "?"  # stands for a label that no reader can write
 
 
 def make_eval_step(model: HPANet) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
@@ -47,13 +47,13 @@ def count_right(
     counts = []
     for batch in batches:
         counts.append(eval_step(variables, batch))
-        jax.block_until_ready(counts[-2:-1])  # no pile of batches on the device
+        jax.block_until_ready(counts[-2:-1])  # batches must not pile up on the device
     right, total = np.reshape(jax.device_get(counts), (-1, 2)).sum(0, dtype=np.float64)
     return int(right), int(total)
 
 
 def with_progress(name: str, test: inputs.TestSet) -> Iterator[Batch]:
-    """The batches of a test set, with a bar of plates, plates/s and time left."""
+    """Yields the batches of a test set, with a progress bar of plates, plates/s and time left."""
     with progress.plate_bar(f"testing {name}".strip(), test.plates, leave=False) as bar:
         for batch in test.batches():
             yield batch
@@ -61,12 +61,12 @@ def with_progress(name: str, test: inputs.TestSet) -> Iterator[Batch]:
 
 
 def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
-    """Reads `config.eval_size` fresh plates, or the config's test sets, as a user would.
+    """Reads `config.eval_size` new rendered plates, or the config's test sets, as a user would.
 
     Prints the accuracy and writes `readings.png` and `failures.png` (paper, figures 4 and 5) to
-    `workdir`, and of plates from files all failures by name, `failures.csv`. `workdir` is a run,
-    whose best checkpoint reads, or a shipped reader's name. Of RUN/checkpoints/STEP, that
-    checkpoint reads, and the pictures go to the run.
+    `workdir`; for plates from files also `failures.csv`, which lists all failures. `workdir` is a
+    run, of which the most accurate checkpoint reads; RUN/checkpoints/STEP, whose pictures go to
+    RUN; or a shipped reader's name.
 
     Raises:
       OSError, ValueError: there is no such run, or a field of the config is wrong.
@@ -76,7 +76,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path)
     if workdir.is_file():
         raise ValueError(f"workdir {workdir}: is a file: hpa_jax.assess reads with a single file")
     reader = load_recognizer(workdir)  # on every process: Orbax makes all wait for each other
-    if jax.process_count() > 1:  # meets the others, who would not wait long for a first meeting
+    if jax.process_count() > 1:  # early, because the first such call soon times out
         multihost_utils.sync_global_devices("evaluating")
     try:
         if jax.process_index() == 0:
@@ -90,19 +90,19 @@ def _evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path, reader: 
     folder, _ = checkpoint.split_step(workdir)
     folder.mkdir(parents=True, exist_ok=True)
     config = config.copy_and_resolve_references()
-    config.image_size = reader.image_size  # whatever it was trained at
+    config.image_size = reader.image_size  # as it was trained
     shipped = readers.compact_file(workdir)  # trained without semantic maps
     taught = not shipped and config.loss.semantic and _are_maps_taught(config)
     if config.data.get("rendered"):
         config.data.rendered = 0.0  # the tests of file data need no renderer, nor its fonts
     charset = find_charset(config.charset)
     _tell_of_limits(workdir, reader, charset, config.num_characters)
-    if config.data.get("prepared"):  # what a reader gets right counts, whatever the config writes
+    if config.data.get("prepared"):  # plates that only the reader can write count too
         more = [c for c in reader.charset.characters if c not in charset.characters]
         charset = Charset(charset.characters + "".join(more))
         config.charset = charset.characters
         config.num_characters = max(config.num_characters, reader.model.num_characters)
-    key = jax.random.key(config.seed + 1)  # no key of training comes from this one
+    key = jax.random.key(config.seed + 1)  # training uses no key derived from it
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     tests = inputs.make_inputs(config, sharding, key).tests
     if not tests:
@@ -133,7 +133,7 @@ def _list_failures(
     pairs: Sequence[tuple[str, str]],
     path: pathlib.Path,
 ) -> None:
-    """Writes the name of each plate of a test set that counts as wrong, its label and its reading.
+    """Writes a CSV of the plates of a test set that count as wrong: name, label and reading.
 
     Args:
       config: of the prepared set.
@@ -165,7 +165,7 @@ def _are_maps_taught(config: ml_collections.ConfigDict) -> bool:
 def _tell_of_limits(
     name: pathlib.Path, reader: Recognizer, charset: Charset, num_characters: int
 ) -> None:
-    """Says what a reader of other plates cannot get right."""
+    """Prints which of the config's characters and lengths a reader cannot read."""
     unknown = "".join(c for c in charset.characters if c not in reader.charset.characters)
     if unknown:
         print(f"{name} does not know {unknown}: plates with these count as wrong")
@@ -175,7 +175,7 @@ def _tell_of_limits(
 
 
 def semantic_map(reader: Recognizer) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a jitted H×W×3 uint8 -> h×w int32, the semantic network's class at each place."""
+    """Returns a jitted function, H×W×3 uint8 -> h×w int32: the semantic network's classes."""
 
     @jax.jit
     def classes(image_HWC: jax.Array) -> jax.Array:
@@ -185,7 +185,7 @@ def semantic_map(reader: Recognizer) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def summary(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Lines for people: plates right, and of Chinese ones also but for the province, and by it.
+    """Returns a summary as lines of text; for Chinese plates also without, and by, the province.
 
     Args:
       pairs: (truth, reading) of each plate, at least one.
@@ -214,15 +214,15 @@ def read_all(
     """Reads all plates; returns (truth, reading) of each, and pictures of the first of each kind.
 
     Args:
-      reader: what reads.
+      reader: the reader to test.
       batches: in the layout of the README.
       charset: that of the batches.
-      semantic: what `semantic_map` gives; failures then show the semantic map too.
+      semantic: from `semantic_map`; failures then show the semantic map too.
 
     Returns:
-      The pairs; a truth that the charset cannot write, or a plate that the detector missed, is "?",
-      which is never read. And rows of `picture.maps_row`, at most `PAGE` under "readings" (right
-      ones) and as many under "failures".
+      The pairs, with the truth "?", which is never read, if the charset cannot write it or the
+      detector missed the plate; and pictures from `picture.maps_row`, at most `PAGE` each under
+      "readings" (right ones) and "failures".
     """
     pairs, pages = [], {"readings": [], "failures": []}
     for batch in map(jax.device_get, batches):

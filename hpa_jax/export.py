@@ -1,13 +1,13 @@
-"""A trained reader as one file, pre-processing inside.
+"""Exports a trained reader as one file that includes the pre-processing.
 
     python -m hpa_jax.export --checkpoint=RUN --format=stablehlo|onnx|npz [--to=FILE] [PLATES…]
 
-The first two run elsewhere. They take uint8 images B×H×W×3 (RGB, any B) and give, by name, class
-ids B×Cp (int32) and their confidences B×Cp (float32); with --maps also the HPA maps B×h×w×Cp. Their
-metadata say the charset, the image size, the usage and the version. An .npz is a small file for
-this package: weights in float16, or with --bits=8 in half as many bytes, loaded by NumPy alone. Any
-file is kept only if it reads random and given plates as the network does (an .npz: those that the
-network reads with a confidence of 0.5 or more).
+StableHLO and ONNX files run without this package. They take uint8 images B×H×W×3 (RGB, any B) and
+return, by name, class ids B×Cp (int32) and their confidences B×Cp (float32); with --maps also the
+HPA maps B×h×w×Cp. Their metadata give the charset, image size, usage and version. An .npz is a
+small file for this package, loaded by NumPy alone: weights in float16, or with --bits=8 in half as
+many bytes. A file is kept only if it reads random and given plates as the network does (an .npz:
+those that the network reads with a confidence of 0.5 or more).
 """
 
 import dataclasses
@@ -29,33 +29,33 @@ from hpa_jax.models import layers
 from hpa_jax.models.hpa import HPANet
 from hpa_jax.whole import write_whole
 
-EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # that a format needs
-FORMATS = ("stablehlo", "onnx", "npz")  # each the suffix of its files
+EXTRAS = {"stablehlo": "export", "onnx": "onnx"}  # the extra that each format needs
+FORMATS = ("stablehlo", "onnx", "npz")  # also the suffixes of the files
 BATCH = 64  # plates that are compared at once
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a StableHLO file runs on
-USAGE = (  # stands in the file, which may come without its documentation
+USAGE = (  # written to the file, which may arrive without its documentation
     "images: uint8 B×H×W×3 in RGB, each a whole plate resized bilinearly to image_size (height, "
-    "width), averaged where it shrinks; ids: places in charset, one past its end for none; "
-    "confidences: of each character, their product of the whole plate"
+    "width), averaged where it shrinks; ids: indices into charset, one past its end for no "
+    "character; confidences: of each character; their product is that of the whole plate"
 )
 Outputs = dict[str, np.ndarray]
 
 
 def export_stablehlo(reader: recognize.Recognizer, maps: bool = False) -> bytes:
-    """A StableHLO file, which `jax.export.deserialize` reads; metadata stand in its `fun_name`."""
+    """Returns a StableHLO file for `jax.export.deserialize`; its `fun_name` holds the metadata."""
     height, width = reader.image_size
     shape = jax.export.symbolic_shape(f"batch, {height}, {width}, 3")
     function = jax.jit(_make_function(reader, maps))
     exported = jax.export.export(function, platforms=PLATFORMS)(
         jax.ShapeDtypeStruct(shape, np.uint8)
     )
-    # The format has no field for metadata, and the function's name is free.
+    # The format has no field for metadata, but the function may have any name.
     exported = dataclasses.replace(exported, fun_name=json.dumps(describe(reader)))
     return bytes(exported.serialize())
 
 
 def export_onnx(reader: recognize.Recognizer, maps: bool = False) -> bytes:
-    """An ONNX file; metadata stand in its properties. Needs the extra `onnx`."""
+    """Returns an ONNX file; its properties hold the metadata. Needs the extra `onnx`."""
     from hpa_jax import onnx_model
 
     model = onnx_model.build(reader.model, reader.variables, reader.image_size, maps)
@@ -67,13 +67,13 @@ def export_onnx(reader: recognize.Recognizer, maps: bool = False) -> bytes:
 def export_npz(
     reader: recognize.Recognizer, styles: Sequence[str] = (), about: str = "", bits: int = 16
 ) -> bytes:
-    """A small file for `load_recognizer`; `about` says in a line what it is."""
+    """Returns a small file for `load_recognizer`; `about` describes the reader in one line."""
     metadata = checkpoint.make_metadata(reader.model, reader.charset, reader.image_size, styles)
     return readers.to_bytes(reader.variables, metadata | {"about": about}, bits)
 
 
 def describe(reader: recognize.Recognizer) -> dict[str, Any]:
-    """What a program must know to call the file and to spell its class ids; JSON types."""
+    """Returns what a program needs to call the file and to decode its class ids; JSON types."""
     return {
         "charset": reader.charset.characters,
         "image_size": list(reader.image_size),
@@ -95,12 +95,12 @@ def _make_function(
 
 
 def run_stablehlo(file: bytes) -> Callable[[np.ndarray], Outputs]:
-    """The exported function, by `jax.export` alone."""
+    """Returns the function of a StableHLO file, by `jax.export` alone."""
     return jax.jit(jax.export.deserialize(bytearray(file)).call)
 
 
 def run_onnx(file: bytes) -> Callable[[np.ndarray], Outputs]:
-    """The exported function, by ONNX Runtime."""
+    """Returns the function of an ONNX file, by ONNX Runtime."""
     onnxruntime = runtime.import_onnx_runtime()
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
@@ -108,7 +108,7 @@ def run_onnx(file: bytes) -> Callable[[np.ndarray], Outputs]:
 
 
 def run_npz(file: bytes) -> Callable[[np.ndarray], Outputs]:
-    """The exported reader's function."""
+    """Returns the function of an .npz file's reader."""
     variables, metadata = readers.from_bytes(file)
     model = HPANet(**metadata["network"])
     read = jax.jit(lambda images: runtime.read_batch(model, variables, images))
@@ -128,7 +128,7 @@ def check(
       How many were compared: those that the network reads with a confidence of `doubt` or more.
 
     Raises:
-      ValueError: class ids differ on one of these, or its confidences or maps differ by more than
+      ValueError: on one of these, class ids differ, or confidences or maps differ by more than
         `tolerance`.
     """
     network = jax.jit(_make_function(reader, reader.model.attention))
@@ -164,7 +164,7 @@ def export(
     about: str = "",
     bits: int = 16,
 ) -> int:
-    """Exports a reader to the file `to`, once it reads as the network does.
+    """Exports a reader to the file `to`, after a check that the file reads as the network does.
 
     Args:
       path: the reader, as `load_recognizer` takes it.
@@ -173,11 +173,11 @@ def export(
       maps: stablehlo, onnx: also gives the HPA maps.
       plates: images of plates for the check, beside random ones.
       temperature: divides the logits, so that confidences are calibrated (`hpa_jax.assess`).
-      about: npz: a line that tells people what this reader is; else what it said before.
-      bits: npz: 16 or 8, of each weight (`readers.to_bytes`).
+      about: npz: a line that describes the reader; by default, the line it had before.
+      bits: npz: 16 or 8 per weight (`readers.to_bytes`).
 
     Returns:
-      How many images it was compared on; three of them are random.
+      On how many images, of `plates` and three random ones, the file was compared.
 
     Raises:
       OSError, ValueError: as `load_recognizer`, `to_pixels` and `check`.
@@ -189,7 +189,7 @@ def export(
         raise ValueError(f"{to}: is a folder, must be a file")
     if not pathlib.Path(to).parent.is_dir():
         raise ValueError(f"{pathlib.Path(to).parent} is no folder: say with --to where it goes")
-    if file_format == "onnx":  # which computes in float32 whatever the reader does
+    if file_format == "onnx":  # always computes in float32
         metadata = metadata | {"network": metadata["network"] | {"dtype": "float32"}}
     reader = recognize.make_recognizer(weights.soften(variables, temperature), metadata, "xla")
     if maps and not reader.model.attention:
@@ -199,11 +199,11 @@ def export(
     images = np.stack([*random, *given])
     if file_format == "npz":
         file = export_npz(reader, metadata["styles"], about or metadata.get("about", ""), bits)
-        # In fewer bits a plate that the network itself half doubts may read otherwise.
+        # Rounded weights may change the readings of plates that the network itself doubts.
         compared = check(reader, run_npz(file), images, tolerance=0.05, doubt=0.5)
     elif file_format == "onnx":
         file = export_onnx(reader, maps)
-        with jax.default_matmul_precision("float32"):  # a GPU's own would be less than that
+        with jax.default_matmul_precision("float32"):  # a GPU's default is less precise
             compared = check(reader, run_onnx(file), images)
     else:
         file = export_stablehlo(reader, maps)
@@ -264,13 +264,13 @@ if __name__ == "__main__":
         required=True,
     )
     _FORMAT = flags.DEFINE_enum(
-        "format", None, FORMATS, "of the file; else as --to ends, or stablehlo"
+        "format", None, FORMATS, "the file's format; by default, the suffix of --to, or stablehlo"
     )
-    _TO = flags.DEFINE_string("to", None, "the new file; else reader.FORMAT in the run")
+    _TO = flags.DEFINE_string("to", None, "the new file; by default, reader.FORMAT in the run")
     _MAPS = flags.DEFINE_bool("maps", False, "stablehlo, onnx: also gives the HPA maps")
     _TEMPERATURE = flags.DEFINE_float(
         "temperature", 1.0, "divides the logits, to calibrate confidence", lower_bound=0.01
     )
-    _BITS = flags.DEFINE_enum("bits", "16", ["8", "16"], "npz: of each weight")
-    _ABOUT = flags.DEFINE_string("about", "", "npz: a line that says what it is")
+    _BITS = flags.DEFINE_enum("bits", "16", ["8", "16"], "npz: bits per weight")
+    _ABOUT = flags.DEFINE_string("about", "", "npz: a line that describes the reader")
     app.run(_main)

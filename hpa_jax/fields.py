@@ -1,4 +1,4 @@
-"""What the fields of a config must be, so that a wrong one is named before anything is at work."""
+"""Checks the fields of a config, so that a wrong one is named before any work starts."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import ml_collections
 from flax import traverse_util
 
-# What numbers must be; only configs that render plates, or that read files, have those of `data`.
+# What numbers must be; some fields of `data` exist only in configs that render or that read files.
 NUMBERS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     (
         "batch_size num_steps log_every eval_every eval_size keep_checkpoints",
@@ -29,10 +29,10 @@ NUMBERS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Refuses wrong fields that would fail later, and there without their names.
+    """Refuses wrong fields that would otherwise fail later, without being named.
 
     Raises:
-      ValueError: one is wrong; it is named.
+      ValueError: a field is wrong; it is named.
     """
     if config.model.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"model.dtype {config.model.dtype!r}: must be 'float32' or 'bfloat16'")
@@ -50,7 +50,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"image_size {size}: must be height and width in pixels, at least 16, as (50,160)"
         )
-    # Without attention there is no network that LP trains.
+    # Without attention there is no position network for LP to train.
     terms = [name for name in config.loss if name != "position" or config.model.attention]
     if not any(config.loss[term] for term in terms):
         raise ValueError(f"loss: {', '.join(terms)} are all 0: nothing to train for")

@@ -338,11 +338,10 @@ def test_missing_test_sets_are_said_before_training(tmp_path, capsys):
     config = get_config("files")
     config.data.root, config.data.prepared = str(tmp_path / "data"), str(tmp_path / "set")
     datasets.prepare_run(config)
-    assert "Nothing to test on: no plate is of the split 'dev'; the CSV's column split, or a" in (
-        capsys.readouterr().out
-    )
+    missing = "Nothing to test on: no plate is of the split 'dev'; to add one, use the CSV's column"
+    assert missing in capsys.readouterr().out
     with pytest.raises(
-        DataError, match="no split 'dev'; .*'rp': 1.*--config.data.test.dev=SPLIT; the CSV's column"
+        DataError, match="no split 'dev'; .*'rp': 1.*--config.data.test.dev=SPLIT; to add one, use"
     ):
         datasets.test_sets(config)
     config.data.train = "training"
