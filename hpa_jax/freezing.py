@@ -1,4 +1,4 @@
-"""Freezing the parts of a network that patterns cover (see `tree_paths`), in any training loop."""
+"""Freezes the parts of a network that patterns cover (see `tree_paths`), in any training loop."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -14,12 +14,12 @@ from hpa_jax.tree_paths import Variables, listed, matches, nearby
 
 
 def frozen_mask(params: Variables, patterns: Iterable[str]) -> Variables:
-    """A tree of bools: which parameters the patterns cover.
+    """Returns a tree of bools: which parameters the patterns cover.
 
         mask = freezing.frozen_mask(variables["params"], ["backbone", "*/fusion_bn"])
 
     Raises:
-      ValueError: a pattern covers nothing, or they are no list.
+      ValueError: a pattern covers nothing, or the patterns are one string.
     """
     patterns = listed(patterns)
     flat = traverse_util.flatten_dict(params, sep="/")
@@ -33,14 +33,14 @@ def frozen_mask(params: Variables, patterns: Iterable[str]) -> Variables:
 def freeze(
     optimizer: optax.GradientTransformation, patterns: Iterable[str]
 ) -> optax.GradientTransformation:
-    """The optimiser, kept away from all parameters that the patterns cover; no state for them.
+    """Returns the optimiser without updates and state for parameters that the patterns cover.
 
         tx = freezing.freeze(optax.sgd(0.1), ["backbone/context_path"])
 
-    Batch statistics are no parameters: `frozen_statistics` holds theirs.
+    Batch statistics are not parameters: `frozen_statistics` freezes them.
 
     Raises:
-      ValueError: the patterns are one string; or from the optimiser's `init`, as `frozen_mask`.
+      ValueError: the patterns are one string; or, from the optimiser's `init`, as `frozen_mask`.
     """
 
     patterns = listed(patterns)
@@ -53,7 +53,7 @@ def freeze(
 
 
 def stop_gradients(params: Variables, patterns: Iterable[str]) -> Variables:
-    """The same parameters; through those that the patterns cover, no gradient is computed.
+    """Returns the parameters, with no gradient through those that the patterns cover.
 
     Raises:
       ValueError: as `frozen_mask`.
@@ -63,10 +63,10 @@ def stop_gradients(params: Variables, patterns: Iterable[str]) -> Variables:
 
 
 def frozen_statistics(patterns: Iterable[str]) -> AbstractContextManager:
-    """While active, batch norms that the patterns cover use and keep their running statistics.
+    """A context in which batch norms that the patterns cover use and keep their running statistics.
 
-    Those of Flax are covered as ours are. A pattern that covers none, for it may name layers
-    without batch norms, changes nothing: `frozen_mask` refuses what is in no network.
+    This includes those of `flax.linen.BatchNorm`. A pattern may cover no batch norm at all; only
+    `frozen_mask` refuses patterns that cover nothing.
 
         with freezing.frozen_statistics(["backbone"]):
             model.apply(variables, images, train=True, mutable=["batch_stats"])
@@ -81,7 +81,7 @@ def frozen_statistics(patterns: Iterable[str]) -> AbstractContextManager:
         name = "/".join((*module.path, "mean"))
         kinds = norm.BatchNorm | nn.BatchNorm
         if isinstance(module, kinds) and any(matches(p, name) for p in patterns):
-            if isinstance(module, nn.BatchNorm):  # which refuses to be told twice
+            if isinstance(module, nn.BatchNorm):  # Flax refuses both ways to set it at once
                 object.__setattr__(module, "use_running_average", None)
             kwargs = kwargs | {"use_running_average": True}
         return call(*args, **kwargs)

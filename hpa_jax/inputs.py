@@ -30,7 +30,7 @@ class Inputs(NamedTuple):
 
     Attributes:
       make_batch: (key, what `feed` gave) -> the batch to train on; runs inside the jitted step.
-      feed: first step -> an iterator over what each step needs from the host, on the devices.
+      feed: first step -> an iterator over what the host gives each step, already on the devices.
       tests: the test sets by name.
     """
 
@@ -42,7 +42,7 @@ class Inputs(NamedTuple):
 def make_inputs(
     config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding, eval_key: jax.Array
 ) -> Inputs:
-    """Rendered plates, those of the prepared set that `config.data.prepared` names, or both.
+    """Returns inputs of rendered plates, of the prepared set `config.data.prepared`, or of both.
 
     Raises:
       ValueError: a field is wrong; it is named.
@@ -61,10 +61,10 @@ def make_inputs(
 
 
 def _from_files(config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding) -> Inputs:
-    """Plates of the prepared set, with the share of rendered ones that the config asks for."""
+    """Returns inputs of the prepared set, with the config's share of rendered plates."""
     from hpa_jax import datasets  # Grain and TFDS are imported only where file data is used
 
-    # A sharding over other hosts' devices: they read the rest of each batch.
+    # If the sharding spans several hosts, each of them reads its part of every batch.
     alone = sharding.is_fully_addressable
     part = (0, 1) if alone else (jax.process_index(), jax.process_count())
     make_batch, rendered = datasets.make_augment(config), _rendered_rows(config)
@@ -88,10 +88,10 @@ def _from_files(config: ml_collections.ConfigDict, sharding: jax.sharding.Shardi
 
 
 def _rendered_rows(config: ml_collections.ConfigDict) -> int:
-    """How many plates of a training batch are rendered, as many on each device.
+    """Returns how many plates of a training batch are rendered, equally many on each device.
 
     Raises:
-      ValueError: `data.rendered` leaves none of a kind.
+      ValueError: `data.rendered` leaves no rendered plates, or none from files.
     """
     share, devices = config.data.rendered, jax.device_count()
     rows = devices * round(config.batch_size * share / devices)
@@ -108,7 +108,7 @@ def _mix(
     render: Callable[[jax.Array], Batch],
     rows: int,
 ) -> Callable[[jax.Array, Batch], Batch]:
-    """A function that makes one batch of what was fed, augmented, and of `rows` rendered plates."""
+    """Returns a function that joins augmented plates from files and `rows` rendered ones."""
 
     def make_batch(key: jax.Array, fed: Batch) -> Batch:
         files_key, render_key = jax.random.split(key)
@@ -124,7 +124,7 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
 
     Raises:
       ValueError: a field of the config is wrong.
-      DataError: it names a prepared set, and there is none.
+      DataError: the config names a prepared set that does not exist.
     """
     fields.check(config)
     if config.data.get("prepared"):
@@ -139,7 +139,7 @@ def inspect_run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) 
 
 
 def rendered_sheet(config: ml_collections.ConfigDict) -> Image.Image:
-    """A contact sheet of rendered plates: clean, as training sees the same ones, and their maps.
+    """Draws a contact sheet of rendered plates: each clean, as in training, and with its maps.
 
     Raises:
       ValueError: a field is wrong; it is named.
@@ -155,12 +155,12 @@ def rendered_sheet(config: ml_collections.ConfigDict) -> Image.Image:
 def make_render(
     config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding, *, testing: bool = False
 ) -> Callable[[jax.Array], Batch]:
-    """A pure function from random keys, one a plate, to rendered plates in the README's layout.
+    """Returns a pure function from random keys, one per plate, to a batch in the README's layout.
 
     Args:
       config: its `data`, `model.void`, `image_size`, `charset` and `num_characters` are read.
       sharding: of the batch.
-      testing: whole plates, whatever `data.cut` is.
+      testing: renders whole plates, whatever `data.cut` is.
 
     Raises:
       ValueError: a field is wrong; it is named.
@@ -199,9 +199,9 @@ def make_render(
 def make_eval_batches(
     render: Callable[[jax.Array], Batch], key: jax.Array, size: int, batch_size: int
 ) -> Callable[[], Iterator[Batch]]:
-    """A function that yields `size` plates, the same at every call and for every batch size.
+    """Returns a function that yields the same `size` plates at every call and batch size.
 
-    Rows beyond weigh 0.
+    Rows that fill up the last batch have weight 0.
     """
 
     @jax.jit

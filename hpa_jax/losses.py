@@ -1,4 +1,4 @@
-"""The paper's loss, L = α1·LS + α2·LP + Σ LC (equation 1): cross entropies all three."""
+"""The paper's loss, L = α1·LS + α2·LP + Σ LC (equation 1), a sum of three cross entropies."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ def _map_term(name: str, output: HPAOutput, batch: dict[str, jax.Array]) -> jax.
     return None if logits is None else map_loss(logits, batch[name], batch["has_maps"])
 
 
-# The terms of L by name, as functions of the network's output and the batch that give a scalar, or
-# None where the network has nothing to teach them to. A config file may add one.
+# The terms of L by name: functions of the network's output and the batch that return a scalar, or
+# None if the network lacks the output that they need. A config file may add a term.
 TERMS: dict[str, Callable[[HPAOutput, dict[str, jax.Array]], jax.Array | None]] = {
     "character": lambda output, batch: character_loss(output.logits, batch["characters"]),
     "semantic": functools.partial(_map_term, "semantic"),
@@ -28,19 +28,19 @@ TERMS: dict[str, Callable[[HPAOutput, dict[str, jax.Array]], jax.Array | None]] 
 def total_loss(
     output: HPAOutput, batch: dict[str, jax.Array], loss_weights: Mapping[str, float]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns L and, by name, itself and its terms before they are weighted; all are scalars.
+    """Returns L, and by name L and its terms before they are weighted; all are scalars.
 
     The names are loss, character_loss, semantic_loss and position_loss, as `TERMS` has them.
 
     Args:
       output: of the network on `batch["image"]`.
-      batch: in the layout of the README; rows of `has_maps` False add nothing to LS and LP.
-      loss_weights: of `TERMS`: `semantic` is α1 of equation 1, `position` α2, `character` that of
-        Σ LC: 1 in the paper, but 0 where the networks are trained one by one (table 5). A term
-        without a weight is not computed, nor is LP of a network without attention.
+      batch: in the layout of the README; rows with `has_maps` False add nothing to LS and LP.
+      loss_weights: by the names in `TERMS`: `semantic` is α1 of equation 1, `position` α2, and
+        `character` the weight of Σ LC: 1 in the paper, or 0 where the networks are trained one by
+        one (table 5). Terms of weight 0 are not computed, nor is LP without attention.
 
     Raises:
-      ValueError: a weight is of no term.
+      ValueError: a weight names no term.
     """
     if unknown := sorted(loss_weights.keys() - TERMS.keys()):
         raise ValueError(f"loss_weights: {', '.join(unknown)}: must be among {', '.join(TERMS)}")
@@ -65,8 +65,8 @@ def character_loss(logits: jax.Array, characters: jax.Array) -> jax.Array:
 def map_loss(logits: jax.Array, labels: jax.Array, has_maps: jax.Array) -> jax.Array:
     """LS or LP: cross entropy over all pixels, mean over the plates whose maps are known.
 
-    The logits are upsampled to image size with aligned corners (paper, "Overview"). For reverse
-    mode alone: a plate's gradient is taken with its loss, while its maps are at hand.
+    The logits are upsampled to image size with aligned corners (paper, "Overview"). Supports only
+    reverse-mode differentiation: each plate's gradient is computed together with its loss.
 
     Args:
       logits: B×h×w×K.
@@ -87,18 +87,18 @@ def _map_losses_and_gradients(
 ) -> tuple[jax.Array, jax.Array]:
     if not layers.on_cpu():
         return jax.vmap(_map_loss_and_gradient)(logits_BhwK, labels_BHW)
-    # Plate by plate: its maps at image size then stay in the cache.
+    # Plate by plate, so that its maps at image size stay in the cache.
     return jax.lax.map(lambda plate: _map_loss_and_gradient(*plate), (logits_BhwK, labels_BHW))
 
 
 def _map_loss_and_gradient(
     logits_hwK: jax.Array, labels_HW: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """One plate's mean cross entropy, whose gradient is that of the softmax in closed form."""
+    """Returns one plate's mean cross entropy and, in closed form, its gradient."""
     logits_HKW, downsample = jax.vjp(
         lambda x: layers.upsample(x[None], labels_HW.shape)[0], logits_hwK
     )
-    # Class by class in one loop: XLA's own sums first lay down what they add up.
+    # Class by class in one fused loop: XLA's own sums would first store what they add up.
     classes = [logits_HKW[:, k] for k in range(logits_HKW.shape[1])]
     top_HW = functools.reduce(jnp.maximum, classes)
     log_sum_HW = layers.materialised(top_HW + jnp.log(sum(jnp.exp(x - top_HW) for x in classes)))

@@ -1,6 +1,6 @@
 """The launcher: `python -m hpa_jax.main --config=configs/quickstart.py --workdir=DIR`.
 
-Flags, modes, signals and exit statuses; all else is in libraries that tests and notebooks import.
+It handles flags, modes, signals and exit statuses; all else is in modules that can be imported.
 """
 
 import atexit
@@ -41,8 +41,8 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     if _DISTRIBUTED.value and jax.config.jax_compilation_cache_dir is None:
-        # One for all: where some processes read a program and others compile it, GPUs' autotuning,
-        # which they share, waits for those that have it.
+        # One cache for all processes: those that compile a program share the GPUs' autotuning, and
+        # would wait there for those that load it from a cache.
         cache = str(pathlib.Path(_WORKDIR.value, ".cache").absolute())
         jax.config.update("jax_compilation_cache_dir", cache)
     command.set_up()
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     except SystemExit as stop:  # by SIGTERM
         _end_now(stop.code)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from what is saved", file=sys.stderr)
+        print("stopped; the same command resumes from what is saved", file=sys.stderr)
         _end_now(130)
     except (ImportError, OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     except Exception:
         if not _DISTRIBUTED.value:
             raise
-        traceback.print_exc()  # a fault of ours: but the others are not to wait for it either
+        traceback.print_exc()  # a bug, but the others must not wait for this process either
         _end_now(1)
     return 0
 
@@ -81,7 +81,7 @@ def _start_jax() -> None:
         jax.distributed.initialize()
     machine.keep_memory()
     if _DISTRIBUTED.value and jax.process_count() == 1:
-        _end_at_sigterm()  # again: JAX's service took it, which a process alone never asks
+        _end_at_sigterm()  # again: JAX's service took it over, but a single process never asks it
     print(f"{jax.device_count()} devices: {jax.devices()[0].device_kind}", file=sys.stderr)
 
 
@@ -95,20 +95,20 @@ def _run_mode() -> None:
     else:
         if _MODE.value == "train":
             train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
-        _end_at_sigterm()  # again, for JAX's service, by which processes stop together, took it
+        _end_at_sigterm()  # again: JAX's service, by which processes stop together, took it over
         evaluate.evaluate_run(_CONFIG.value, _WORKDIR.value)
 
 
 def _end_at_sigterm() -> None:
-    # In order, so that the processes that read ahead end too; training has a handler of its own.
+    # An orderly exit, so that the processes that read ahead end too; training has its own handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def _end_now(status: int) -> NoReturn:
-    """Ends what was interrupted anywhere, without the interpreter's last steps.
+    """Ends this process wherever it was interrupted, without the interpreter's own shutdown.
 
-    JAX 0.10 crashes in them, with another status, if XLA was just compiling; and with processes
-    that wait for this one it would wait for minutes.
+    In that shutdown, JAX 0.10 crashes with another status if XLA was compiling, and takes minutes
+    if other processes wait for this one.
     """
     limit = threading.Timer(10, os._exit, [status])
     limit.daemon = True
@@ -120,14 +120,14 @@ def _end_now(status: int) -> NoReturn:
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Absl's parser, with one line instead of a traceback for a config that does not fit."""
+    """Parses flags as Absl does, but reports a wrong config in one line, without a traceback."""
     try:
         rest = flags.FLAGS(argv)
         _CONFIG.value.lock()  # raises what was wrong with the config's file
         return rest
     except ImportError as error:
         sys.exit(f"error: the config's file: {error}; run from the folder that holds configs/")
-    except (OSError, flags.Error) as error:  # the cause stands at the end
+    except (OSError, flags.Error) as error:  # the last line is the cause
         cause = str(error).strip().splitlines()[-1].strip()
         if "get_config() takes 0 positional arguments" in cause:
             cause = "--config: this file takes no argument after a colon"
@@ -135,10 +135,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except (AttributeError, KeyError) as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if not frame.f_globals["__name__"].startswith("ml_collections."):
-            raise  # a fault of the file's own
+            raise  # a bug in the config's file
         detail = error.args[0]
         detail = detail.args[0] if isinstance(detail, KeyError) else detail
-        # Of a field that the file sets, ml_collections lists all that there are.
+        # If the file sets the field, ml_collections lists all existing fields.
         name = re.sub(r'^Key "(.*?)" does not exist.*}"', r"'\1'.", " ".join(str(detail).split()))
         sys.exit(f"error: the config has no field {name}")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 
 def plates_right(logits: jax.Array, characters: jax.Array, void_id: int) -> jax.Array:
-    """Whether each plate is read without one wrong character (paper, "Experiments").
+    """Returns whether each plate is read without a single wrong character (paper, "Experiments").
 
     Predicted voids are discarded before the comparison, as when reading.
 

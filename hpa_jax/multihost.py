@@ -1,4 +1,4 @@
-"""Runs that meet in a folder, and the processes of one run: who has it, and whether all agree."""
+"""Keeps runs out of each other's folders, and the processes of one run in agreement."""
 
 import contextlib
 import pathlib
@@ -13,12 +13,12 @@ from jax.experimental import multihost_utils
 
 @contextlib.contextmanager
 def claim(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
-    """Keeps other processes that claim the same folder out of it, on any host that shares it.
+    """Locks a folder against other processes that claim it, on any host that shares the folder.
 
-    Those that share it, for they only read, may do so together.
+    Processes that only read claim it with `shared`, and do not exclude each other.
 
     Raises:
-      ValueError: one has it.
+      ValueError: another process has claimed it.
     """
     try:
         import fcntl
@@ -26,11 +26,11 @@ def claim(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
         yield
         return
     try:
-        lock = (folder / ".lock").open("w+")  # NFS has shared locks only of what can be read
+        lock = (folder / ".lock").open("w+")  # NFS grants shared locks only on readable files
     except OSError:
         if not shared:
             raise
-        yield  # nobody writes there
+        yield  # read-only: no lock is needed
         return
     with lock:
         try:
@@ -44,10 +44,10 @@ def claim(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def claim_together(folder: pathlib.Path) -> Iterator[None]:
-    """`claim` for all processes of a job, which wait for each other here.
+    """Claims a folder for all processes of a job, which must all call this.
 
     Raises:
-      ValueError: another run has it, or it is not one folder that all of them share.
+      ValueError: another run has claimed it, or the processes do not share one folder.
     """
     if jax.process_count() == 1:
         with claim(folder):
@@ -63,7 +63,7 @@ def claim_together(folder: pathlib.Path) -> Iterator[None]:
                 claimed.callback((folder / f".job-{number}").unlink, missing_ok=True)
             except (OSError, ValueError) as error:
                 number, refusal = 0, error
-        # Told to all, who would else wait for this one in vain.
+        # All processes learn of a refusal, and do not wait for this one in vain.
         number = int(of_the_first(np.int32(number)))
         if not number:
             raise refusal or ValueError(f"{folder}: the first process was refused it, and says why")
@@ -75,15 +75,15 @@ def claim_together(folder: pathlib.Path) -> Iterator[None]:
 
 
 def agree(value: int, problem: str) -> None:
-    """Compares a number of up to 31 bits over all processes, which wait for each other here.
+    """Checks that all processes, which must all call this, have the same number of up to 31 bits.
 
     Raises:
-      ValueError: `problem`, on all of them; not all have the same number.
+      ValueError: the numbers differ; its message is `problem`, and all processes raise it.
     """
     if jax.process_count() > 1 and np.ptp(multihost_utils.process_allgather(np.int32(value))):
         raise ValueError(problem)
 
 
 def of_the_first(tree: Any) -> Any:
-    """A tree of the host's arrays, as the first process has it; all processes call this."""
+    """Returns the first process's tree of host arrays; all processes must call this."""
     return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)

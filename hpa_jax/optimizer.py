@@ -37,8 +37,8 @@ def make_rmsprop(
 ) -> optax.GradientTransformation:
     """RMSProp with the arithmetic and the defaults of `torch.optim.RMSprop` (the paper's choice).
 
-    `optax.rmsprop` differs twice: epsilon stands inside the square root, and the learning rate
-    is applied before the momentum. `weight_decay` is PyTorch's, an L2 term in the gradient.
+    `optax.rmsprop` differs twice: its epsilon is inside the square root, and it applies the
+    learning rate before the momentum. `weight_decay` is PyTorch's, an L2 term in the gradient.
     """
     return optax.chain(
         optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity(),

@@ -1,4 +1,4 @@
-"""What a run tells of itself: metrics on disk, their curves, and progress bars."""
+"""Reports the progress of a run: metrics on disk, their curves, and progress bars."""
 
 import json
 import math
@@ -16,7 +16,7 @@ QUEUE = 2  # steps under way: the device computes one while the host sends the n
 
 
 class TrainLog:
-    """Metrics of the steps on disk, and a progress bar with plates/s and time left."""
+    """Writes the metrics of training steps, and shows a bar with plates/s and time left."""
 
     def __init__(
         self,
@@ -26,13 +26,13 @@ class TrainLog:
         batch_size: int,
         log_every: int,
     ) -> None:
-        """Goes on after `first_step`.
+        """Continues after `first_step`.
 
         Args:
           workdir: the run's folder.
-          learning_rates: (num_steps,) of the run's steps, from the first one on.
-          first_step: steps that are done already.
-          batch_size: plates a step.
+          learning_rates: (num_steps,), those of all steps of the run.
+          first_step: how many steps are done already.
+          batch_size: plates per step.
           log_every: steps between two lines.
         """
         num_steps = len(learning_rates)
@@ -52,20 +52,20 @@ class TrainLog:
         """Takes the metrics of a step that may still be running.
 
         The steps before it are written while it runs, so that the device never waits. At most
-        `QUEUE` steps are under way, so that the bar tells the truth and a stop comes soon.
+        `QUEUE` steps are under way, so that the bar is accurate and a stop takes effect soon.
         """
         if (step - 1) % self._every == 0:
             self.flush()
         self._pending.append((step, metrics))
-        jax.block_until_ready(self._pending[-QUEUE - 1 : -QUEUE])  # those before are ready
-        if self._compiling:  # no longer, and the time that it took is no step's
+        jax.block_until_ready(self._pending[-QUEUE - 1 : -QUEUE])  # older ones are ready
+        if self._compiling:  # done now, and its time must not count as a step's
             self._compiling = False
             self._progress.set_description(refresh=False)
             self._progress.unpause()
         self._progress.update(self._batch_size)
 
     def flush(self) -> None:
-        """Writes the means over the steps that were not written yet.
+        """Writes the means over the steps that are not written yet.
 
         Raises:
           FloatingPointError: one of them has a metric that is not finite; the step is named.
@@ -84,7 +84,7 @@ class TrainLog:
             if broken:
                 raise FloatingPointError(
                     f"{', '.join(broken)} became infinite or not a number at step {step}, and "
-                    "nothing was saved since: lower optimizer.learning_rate or raise "
+                    "nothing has been saved since: lower optimizer.learning_rate or raise "
                     "optimizer.warmup_steps"
                 )
         return {name: float(np.mean([m[name] for _, m in history])) for name in history[0][1]}
@@ -97,7 +97,7 @@ class TrainLog:
             self._progress.write(f"{where} {right}/{total} plates right")
 
     def draw(self) -> None:
-        """Draws what was written so far: `curves.png`."""
+        """Draws the metrics written so far as `curves.png`."""
         if jax.process_index() == 0:
             from hpa_jax import charts  # Matplotlib, which a bar alone does not need
 
@@ -106,14 +106,14 @@ class TrainLog:
 
     def close(self) -> None:
         """Closes the files and the bar."""
-        self._writer.close()  # first: the bar may fail, and TensorBoard's thread would not end
+        self._writer.close()  # first: TensorBoard's thread must end even if the bar fails
         self._progress.close()
 
 
 class MetricWriter:
     """Writes scalars to `metrics.jsonl` and to TensorBoard, in process 0 only.
 
-    What an earlier run wrote of steps after `first_step`, which are run again, is dropped.
+    Drops what an earlier run wrote about steps after `first_step`, because these are run again.
     """
 
     def __init__(self, workdir: pathlib.Path, first_step: int = 0) -> None:
@@ -127,7 +127,7 @@ class MetricWriter:
             board = workdir / "tensorboard"
             try:
                 self._board = SummaryWriter(str(board), purge_step=first_step + 1)
-            except OSError as error:  # that of its queue, which needs semaphores, names no file
+            except OSError as error:  # its queue needs semaphores, and their error names no file
                 problem = f"cannot be written, or /dev/shm cannot: {error.strerror}"
                 raise OSError(f"{board}: {problem}") from error
 
@@ -151,24 +151,21 @@ def _drop_after(path: pathlib.Path, step: int) -> None:
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     kept = "".join(f"{line}\n" for line in text.splitlines() if _step(line) <= step)
     if kept != text:
-        write_whole(path, kept.encode())  # a disk may be full
+        write_whole(path, kept.encode())  # the disk may be full
 
 
 def _step(line: str) -> float:
     try:
         return json.loads(line)["step"]
-    except ValueError:  # cut off by whatever ended the run
+    except ValueError:  # a line cut off when the run was killed
         return math.inf
 
 
 def plate_bar(desc: str, total: int | None, **options: Any) -> tqdm:
-    """A bar of plates, plates/s and, of a known total, time left, on the first process.
-
-    `options` are tqdm's.
-    """
+    """Returns a bar of plates, shown by the first process alone; `options` are tqdm's."""
     shown = {
         "disable": jax.process_index() != 0,
         "dynamic_ncols": True,
-        "mininterval": 0.1 if sys.stderr.isatty() else 60,  # log files hold every state of it
+        "mininterval": 0.1 if sys.stderr.isatty() else 60,  # log files keep every update
     }
     return tqdm(desc=desc, total=total, unit="plate", unit_scale=True, **(shown | options))

@@ -1,7 +1,7 @@
-"""PyTorch state dictionaries, as dictionaries of NumPy arrays, to variables and back.
+"""Converts PyTorch state dictionaries, as dictionaries of NumPy arrays, to variables and back.
 
-Two sets of names are known: the authors' released network (VIM-LPR) and torchvision's ResNets,
-whose names are the former's without `context_path.`.
+Two sets of names are known: those of the authors' released network (VIM-LPR), and those of
+torchvision's ResNets, which are the former without `context_path.`.
 """
 
 import functools
@@ -53,13 +53,13 @@ TENSORS = {
     "var": "running_var",
 }
 HEAD = "context_path.features.fc."  # the ImageNet head, registered by the authors and never used
-DUPLICATES = "context_path.features."  # the ResNet's tensors stand here again
+DUPLICATES = "context_path.features."  # the ResNet's tensors are repeated here
 
 
 class Tensors(NamedTuple):
     """The PyTorch tensors that hold the numbers of one array of a variable tree.
 
-    `names` has one entry; or one a character position, which are stacked here along a first axis.
+    `names` has one entry, or one per character position: the array stacks these along axis 0.
     """
 
     names: tuple[str, ...]
@@ -67,9 +67,9 @@ class Tensors(NamedTuple):
 
 
 def from_vim_lpr(state: StateDict) -> tuple[dict[str, Any], Variables]:
-    """The authors' network: its `HPANet` arguments, read off the shapes, and its variables.
+    """Returns the authors' network: `HPANet` arguments, inferred from the shapes, and variables.
 
-    A state says nothing of colour: `grey` is True, as the release feeds its network.
+    A state does not record whether plates are grey: `grey` is True, as in the release.
 
     Raises:
       ValueError: tensors are missing, unknown, misshapen or not finite; all are listed by name.
@@ -88,12 +88,12 @@ def from_vim_lpr(state: StateDict) -> tuple[dict[str, Any], Variables]:
 
 
 def to_vim_lpr(variables: Variables) -> dict[str, np.ndarray]:
-    """A state dictionary that the authors' code loads strictly, duplicates included.
+    """Returns a state dictionary that the authors' code loads strictly, duplicates included.
 
-    What no reading uses is filled with zeros: the ImageNet head and PyTorch's batch counters.
+    Tensors that reading does not use are zeros: the ImageNet head and PyTorch's batch counters.
 
     Raises:
-      ValueError: a module has no counterpart there, as those of a backbone of one's own.
+      ValueError: a module has no counterpart in that code, as with a custom backbone.
     """
     flat = traverse_util.flatten_dict(variables)
     state = {}
@@ -114,7 +114,7 @@ def to_vim_lpr(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def from_torchvision(state: StateDict) -> tuple[str, Variables]:
-    """An ImageNet ResNet: its name, and variables of `backbone/context_path` alone; no head.
+    """Returns an ImageNet ResNet's name, and its variables as `backbone/context_path`; no head.
 
     Raises:
       ValueError: tensors are missing, unknown, misshapen or not finite; all are listed by name.
@@ -133,7 +133,7 @@ def from_torchvision(state: StateDict) -> tuple[str, Variables]:
 
 
 def _depth(state: StateDict, prefix: str) -> str:
-    """The backbone's name. Stage 3 tells the depths apart, a third convolution the bottlenecks."""
+    """Returns the backbone's name, from its blocks in stage 3 and whether they are bottlenecks."""
     pattern = re.compile(re.escape(f"{prefix}layer3.") + r"(\d+)\.")
     blocks = {match[1] for name in state if (match := pattern.match(name))}
     bottleneck = f"{prefix}layer1.0.conv3.weight" in state
@@ -147,7 +147,7 @@ def _depth(state: StateDict, prefix: str) -> str:
 
 
 def _network(state: StateDict) -> dict[str, Any]:
-    """`HPANet`'s arguments; what cannot be told from an incomplete state is the paper's."""
+    """Returns `HPANet`'s arguments; what an incomplete state does not show is as in the paper."""
 
     def size(name: str, paper: int) -> int:
         known = np.ndim(state.get(name)) and np.size(state[name])
@@ -170,7 +170,7 @@ def _network(state: StateDict) -> dict[str, Any]:
 
 
 def _width(state: StateDict, index: str) -> float:
-    """The width at which the paper's channel counts round to those of `state`."""
+    """Returns the width at which the paper's channel counts round to those of `state`."""
     paper = {
         "context_path.bn1.weight": 64,
         "saptial_path.convblock3.bn.weight": 256,
@@ -188,7 +188,7 @@ def _width(state: StateDict, index: str) -> float:
 
 
 def _tensors_of(variables: Variables) -> dict[tuple[str, ...], Tensors]:
-    """Each array's path and its counterpart in the authors' names; also of abstract arrays."""
+    """Returns by path each array's counterpart in the authors' names; arrays may be abstract."""
     flat = traverse_util.flatten_dict(variables)
     dense = flat.get(("params", "classifier", "dense", "kernel"))
     separate = dense is not None and len(dense.shape) == 3

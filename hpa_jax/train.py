@@ -49,7 +49,7 @@ from hpa_jax.whole import write_whole
 def train_and_evaluate(
     config: ml_collections.ConfigDict, workdir: str | pathlib.Path
 ) -> TrainState:
-    """Trains as `config` says, from the latest checkpoint in `workdir` if there is one.
+    """Trains as `config` says, and resumes from the latest checkpoint in `workdir` if there is one.
 
     Raises:
       OSError: what `config.init` names is missing.
@@ -70,14 +70,14 @@ def train_and_evaluate(
     if config.data.get("prepared"):
         if not config.data.train:
             raise ValueError("this config only tests, and data.train is empty: --mode=evaluate")
-        # Which nobody is to prepare anew meanwhile.
+        # Nobody may prepare these plates anew meanwhile.
         reading = multihost.claim(pathlib.Path(config.data.prepared), shared=True)
     with multihost.claim_together(workdir), reading:
         return _train(config, workdir)
 
 
 def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
-    """The run itself, in a folder that no other run is at work in."""
+    """Trains in a folder that no other run uses."""
     # --- Devices: one data axis; parameters on all, rows of a batch split over them.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     replicated = NamedSharding(mesh, PartitionSpec())
@@ -104,7 +104,7 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     )
     eval_step = make_eval_step(model)
     feed = plates.feed(first_step)
-    # All at once: a rate computed between two steps would wait for the first of them.
+    # All at once, because a rate computed between two steps would wait for the first of them.
     rates = np.broadcast_to(schedule(np.arange(config.num_steps)), config.num_steps)
 
     def save(step: int, state: TrainState, accuracy: float | None = None) -> None:
@@ -120,7 +120,7 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
             TrainLog(workdir, rates, first_step, config.batch_size, config.log_every)
         ) as log,
     ):
-        # Only now, and where steps are left: no other command changes the record of a run.
+        # Only now, and only if steps are left, so that no other command changes a run's record.
         if jax.process_index() == 0 and first_step < config.num_steps:
             write_whole(workdir / "config.json", described(config).encode())
         for step in range(first_step + 1, config.num_steps + 1):
@@ -134,7 +134,7 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
                 try:
                     if not stop:
                         accuracy = evaluate_all(plates, eval_step, state, step, log, interrupted)
-                except BaseException:  # no step is lost; of several hosts one cannot save alone
+                except BaseException:  # no step is lost, but one of several hosts cannot save alone
                     if jax.process_count() == 1:
                         save(step, state)
                     raise
@@ -156,7 +156,7 @@ def resume_or_start(
     metadata: dict[str, Any],
     init: Callable[[], TrainState],
 ) -> TrainState:
-    """The state to train from; says where it comes from.
+    """Returns the state to train from, and prints where it comes from.
 
     Raises:
       OSError: what `config.init` names is missing.
@@ -166,7 +166,7 @@ def resume_or_start(
     latest = checkpoint.latest_step(manager)
     fresh = latest is None
     start, backbone = None, None
-    if fresh and config.init.checkpoint:  # refused before anything compiles, if it does not fit
+    if fresh and config.init.checkpoint:  # a misfit is refused before anything compiles
         start = load_start(config.init.checkpoint, metadata)
     if fresh and config.init.backbone:
         backbone = load_backbone(config.init.backbone, metadata)
@@ -187,7 +187,7 @@ def resume_or_start(
 
 
 def described(config: ml_collections.ConfigDict) -> str:
-    """A config as JSON, with the devices and a digest of the prepared plates that it names."""
+    """Returns a config as JSON, with the number of devices and a digest of the prepared plates."""
     record = json.loads(config.to_json_best_effort()) | {"devices": jax.device_count()}
     if config.data.get("prepared"):
         from hpa_jax.data import records  # TFDS is imported only where file data is used
@@ -197,13 +197,13 @@ def described(config: ml_collections.ConfigDict) -> str:
 
 
 def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]:
-    """The fields in which a config differs from the run's saved one, one line each."""
+    """Returns the fields in which a config differs from the run's saved one, one line each."""
     if not saved.is_file():
         return []
     texts = saved.read_text(encoding="utf-8"), described(config)
     try:
         before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
-    except ValueError:  # as an editor may leave it
+    except ValueError:  # an editor may have damaged it
         return [f"{saved} is damaged, and not compared with"]
     return [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
@@ -214,9 +214,9 @@ def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]
 
 
 def make_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The keys of training, of evaluation and of random weights."""
+    """Returns the keys of training, of evaluation and of random weights."""
     train_key, eval_key = jax.random.split(jax.random.key(seed))
-    # Of its own kind: the many draws of initialisation compile in a quarter of the time.
+    # With "rbg", the many draws of initialisation compile in a quarter of the time.
     return train_key, eval_key, jax.random.key(seed, impl="rbg")
 
 
@@ -228,9 +228,9 @@ def evaluate_all(
     log: TrainLog,
     interrupted: Callable[[int | None], bool],
 ) -> float | None:
-    """Logs the accuracy on each test set; returns that on the first, by which runs are judged.
+    """Logs the accuracy on each test set; returns the first, by which checkpoints are ranked.
 
-    None where there are no test sets, or where the run is told to stop.
+    Returns None if there are no test sets, or if the run is to stop.
     """
     accuracies = []
     for name, test in plates.tests.items():
@@ -246,7 +246,7 @@ def evaluate_all(
 def make_optimizer(
     config: ml_collections.ConfigDict,
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
-    """The schedule and RMSProp that a config asks for."""
+    """Returns the learning-rate schedule and the optimiser that a config asks for."""
     o = config.optimizer
     schedule = optimizer.make_schedule(
         o.schedule, o.learning_rate, config.num_steps, o.warmup_steps
@@ -264,12 +264,12 @@ def make_train_step(
     freeze: Sequence[str] = (),
     ema: float = 0.0,
 ) -> Callable[[TrainState, jax.Array, Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """Returns the jitted, donated step (state, key, fed) -> (state, metrics).
+    """Returns the jitted step (state, key, fed) -> (state, metrics), which donates its state.
 
-    The batch is a function of `fold_in(key, state.step)` and of what the host fed for this step, so
-    a resumed run sees the same plates. `loss_weights` are those of `losses.total_loss`. What
-    `freeze` covers (see `freezing`) works as in reading and has no gradient; `ema` is the decay of
-    the moving average of a state that has one.
+    The batch depends only on `fold_in(key, state.step)` and on what the host feeds this step, so a
+    resumed run sees the same plates. `loss_weights` are those of `losses.total_loss`. Parts that
+    `freeze` covers (see `freezing`) run as in reading and have no gradient. `ema` is the decay of
+    the moving average `state.averaged`, where there is one.
     """
 
     def train_step(
@@ -292,7 +292,7 @@ def make_train_step(
         grads, (terms, statistics) = jax.grad(loss_fn, has_aux=True)(params)
         updates, opt_state = tx.update(grads, state.optimizer, params)
         variables = {"params": optax.apply_updates(params, updates)} | statistics
-        # optax.global_norm would lay the squares down first: four times as long on a CPU.
+        # optax.global_norm would store the squares first, which takes four times as long on a CPU.
         squares = [layers.sum_rows(jnp.square, x).sum() for x in jax.tree.leaves(grads)]
         terms["gradient_norm"] = jnp.sqrt(sum(squares))
         averaged = state.averaged

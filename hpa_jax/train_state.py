@@ -1,4 +1,4 @@
-"""The state of training, and where a first one comes from: a checkpoint, or other runs' weights."""
+"""The training state, and how it starts: from a checkpoint, or from other runs' weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,10 +16,10 @@ from hpa_jax.models.hpa import HPANet
 
 @flax.struct.dataclass
 class TrainState:
-    """All that changes from step to step; a checkpoint's step is `step`.
+    """All that changes from step to step; `step` counts the steps done, and names checkpoints.
 
-    With `config.ema`, `averaged` is the moving average of `variables`: what is evaluated, and what
-    a checkpoint gives to readers.
+    With `config.ema`, `averaged` is the moving average of `variables`; it is what is evaluated, and
+    what checkpoints hold for reading.
     """
 
     step: jax.Array
@@ -39,7 +39,7 @@ def make_init(
     image_size: tuple[int, int],
     averaging: bool = False,
 ) -> Callable[[jax.Array], TrainState]:
-    """A function from a random key to the state before the first step."""
+    """Returns a function from a random key to the state before the first step."""
 
     def init(key: jax.Array) -> TrainState:
         variables = model.init(key, jnp.zeros((1, *image_size, 3)))
@@ -51,7 +51,7 @@ def make_init(
 
 
 def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any]) -> TrainState:
-    """The state of a checkpoint, in the shardings of `state`.
+    """Restores the state of a checkpoint, in the shardings of `state`.
 
     Raises:
       ValueError: the checkpoint is of another network, whose differing fields are named, or of
@@ -68,7 +68,7 @@ def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any])
         )
     try:
         readable, saved = checkpoint.restore(manager, step, state.readable, resumable(state))
-    except Exception as error:  # what Orbax raises of arrays that it cannot read
+    except Exception as error:  # Orbax raises various errors if arrays do not fit
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{manager.directory} was trained with another optimizer, freeze or ema: give these "
@@ -82,18 +82,18 @@ def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any])
 
 
 def resumable(state: TrainState) -> Any:
-    """What a checkpoint holds for training alone."""
+    """Returns what a checkpoint holds only for training."""
     if state.averaged is None:
         return state.optimizer
     return {"optimizer": state.optimizer, "variables": state.variables}
 
 
 def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables and metadata of a reader to go on from, once it fits; before the step compiles.
+    """Loads variables and metadata of a reader to start from, before the step compiles.
 
     Args:
-      reader: a run, or a shipped reader's name, also with another charset, Cp or void; or narrower
-        (by a whole multiple), and then it is widened.
+      reader: a run or a shipped reader's name; its charset, Cp and void may differ, and a narrower
+        reader (by a whole multiple) is widened.
       metadata: of the new network.
 
     Raises:
@@ -128,7 +128,7 @@ def load_start(reader: str, metadata: dict[str, Any]) -> tuple[dict[str, Any], d
 
 
 def _tell_of_differences(reader: str, theirs: dict[str, Any], metadata: dict[str, Any]) -> None:
-    """Prints how a reader that is trained further differs from the new network."""
+    """Prints how a reader to start from differs from the new network."""
     old, new = theirs["network"], metadata["network"]
     if old["width"] < new["width"]:
         print(
@@ -157,7 +157,7 @@ def _tell_of_differences(reader: str, theirs: dict[str, Any], metadata: dict[str
 
 
 def load_backbone(path: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Variables of a run or a converted ResNet, once its backbone fits; before anything compiles.
+    """Loads variables of a run or a converted ResNet for its backbone, before anything compiles.
 
     Raises:
       OSError, ValueError: it is missing or damaged, or does not fit; all that differs is named.
@@ -174,7 +174,7 @@ def load_backbone(path: str, metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _differing(old: dict[str, Any], new: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """The flags that would make a new network's fields as an old one's are."""
+    """Returns the flags that would set a new network's differing fields to an old one's."""
     return [f"--config.model.{name}={old[name]}" for name in names if old[name] != new[name]]
 
 
@@ -184,14 +184,14 @@ def start_from(
     backbone: dict[str, Any] | None,
     metadata: dict[str, Any],
 ) -> TrainState:
-    """The first state with the weights of other runs, in the shardings of `state`.
+    """Returns the first state with the weights of other runs, in the shardings of `state`.
 
-    Of several processes, the first one's weights are taken.
+    All processes take the first one's weights.
 
     Args:
       state: of the new network, just initialised.
-      start: what `load_start` gave, or None.
-      backbone: what `load_backbone` gave, whose `backbone/context_path` is taken; or None.
+      start: from `load_start`, or None.
+      backbone: from `load_backbone`, of which `backbone/context_path` is taken; or None.
       metadata: of the new network.
 
     Raises:
@@ -204,8 +204,8 @@ def start_from(
         variables = weights.adapt(trained, variables, *charsets)
     if backbone:
         variables = weights.graft(variables, backbone, "backbone/context_path")
-    # From the host: a process cannot put its own device's arrays on those of others. The first
-    # one's: another's copy may be another file, or random weights that its compiler rounded.
+    # From the host, as a process cannot move its device's arrays to others' devices. From the first
+    # process, as others may have another file, or random weights with other rounding errors.
     variables = multihost.of_the_first(jax.device_get(variables))
     variables = jax.tree.map(
         lambda x, fresh: jax.make_array_from_callback(x.shape, fresh.sharding, lambda i: x[i]),
@@ -217,7 +217,7 @@ def start_from(
 
 
 def _widened(variables: dict[str, Any], metadata: dict[str, Any], width: float) -> dict[str, Any]:
-    """The variables of a reader at a greater width."""
+    """Widens the variables of a reader."""
     init = jax.jit(HPANet(**metadata["network"] | {"width": width}).init)
     fresh = init(jax.random.key(0, impl="rbg"), jnp.zeros((1, *metadata["image_size"], 3)))
     return weights.widen(variables, fresh)

@@ -1,4 +1,4 @@
-"""Trees of variables by path: the language in which surgery and freezing name their parts.
+"""Paths and patterns, by which surgery and freezing name the parts of a tree of variables.
 
 A tree is what `HPANet.init` gives: {'params': …, 'batch_stats': …}. A path names a module, or an
 array without its collection, with slashes: 'backbone/context_path', 'semantic_bn/scale'. A pattern
@@ -17,17 +17,17 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def flatten(variables: Variables, modules: Sequence[str] = ()) -> Flat:
-    """A whole tree by path.
+    """Flattens a whole tree to arrays by path.
 
     Raises:
-      ValueError: it is but a part of one, or lacks one of the `modules`.
+      ValueError: it is only a part of a tree, or lacks one of the `modules`.
     """
     check_whole(variables, modules)
     return traverse_util.flatten_dict(variables, sep="/")
 
 
 def unflatten(flat: Flat) -> Variables:
-    """The tree again."""
+    """Undoes `flatten`."""
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
@@ -41,7 +41,7 @@ def check_whole(variables: Variables, modules: Sequence[str] = ()) -> None:
 
 
 def shapes(flat: Flat) -> dict[str, tuple[int, ...]]:
-    """The arrays' shapes, as `raise_on_mismatch` compares them."""
+    """Returns the arrays' shapes, as `raise_on_mismatch` compares them."""
     return {name: tuple(array.shape) for name, array in flat.items()}
 
 
@@ -63,7 +63,7 @@ def raise_on_mismatch(given: Shapes, expected: Shapes, problems: Sequence[str] =
 
 
 def listed(patterns: Iterable[str]) -> list[str]:
-    """Patterns that may be passed through often.
+    """Returns patterns as a list, which can be iterated more than once.
 
     Raises:
       ValueError: they are one string.
@@ -84,9 +84,9 @@ def covers(pattern: str, path: str) -> bool:
 
 
 def nearby(flat: Flat, path: str) -> str:
-    """What the nearest module above a path has, for whom it names nothing: "backbone has …".
+    """Says what the nearest module above an unknown path has: "backbone has …".
 
-    All arrays may have a collection, or none.
+    The names in `flat` may all start with their collection, or none.
     """
     paths = [name.removeprefix("params/").removeprefix("batch_stats/") for name in flat]
     above = path.rpartition("/")[0]

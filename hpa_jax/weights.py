@@ -1,4 +1,4 @@
-"""Surgery on variable trees, by pure functions, and a look inside a network.
+"""Pure functions for surgery on variable trees, and for a look inside a network.
 
 Parts are named by paths and patterns: see `tree_paths`.
 """
@@ -28,7 +28,7 @@ from hpa_jax.tree_paths import (
     unflatten,
 )
 
-NETWORK = "backbone", "semantic_network", "semantic_bn", "classifier"  # what each one has
+NETWORK = "backbone", "semantic_network", "semantic_bn", "classifier"  # in every network
 # Which axes hold characters, and which positions; the background and void come last on them.
 CHARACTER_AXES = {
     "semantic_network/block1": (-1,),
@@ -53,15 +53,15 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
     """Moves a network to another charset, another Cp, or both.
 
     Every character that both charsets know keeps its rows in the classifier and its channels in
-    the semantic network, and every position that both networks have keeps its attention map;
-    background and void stay themselves. What is new comes from `fresh`.
+    the semantic network, and every position that both networks have keeps its attention map.
+    Background and void are kept too. All that is new comes from `fresh`.
 
         fresh = HPANet(num_characters=7, num_classes=len(GREECE)).init(key, images)
         variables = weights.adapt(variables, fresh, TAIWAN, GREECE)
 
     Args:
       variables: of the trained network.
-      fresh: of the network wanted, new; all shapes come from it.
+      fresh: of the new network, just initialised; all shapes come from it.
       old: the charset of `variables`.
       new: the charset of `fresh`.
 
@@ -76,7 +76,7 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
             raise ValueError(f"{name}: a charset of {len(charset)}, but its network has {known}")
     characters = (old.characters, new.characters)
     positions = (range(_num_characters(source)), range(_num_characters(target)))
-    result = dict(source)  # what only it has does not fit
+    result = dict(source)  # an array that only it has is refused below
     for path in source.keys() & target.keys():
         of_characters, of_positions = _named_axes(path, source)
         moves = dict.fromkeys(of_characters, characters) | dict.fromkeys(of_positions, positions)
@@ -85,7 +85,7 @@ def adapt(variables: Variables, fresh: Variables, old: Charset, new: Charset) ->
 
 
 def _named_axes(path: str, flat: Flat) -> tuple[list[int], list[int]]:
-    """An array's axes of characters, and those of positions."""
+    """Returns an array's axes of characters, and those of positions."""
     position_axes = dict(POSITION_AXES)
     if flat["params/classifier/dense/bias"].ndim == 2:  # separate classifiers are stacked
         position_axes["classifier"] = (0,)
@@ -100,10 +100,10 @@ def _axes(table: dict[str, tuple[int, ...]], path: str, flat: Flat) -> list[int]
 def _transplant(
     array: np.ndarray, fresh: np.ndarray, moves: dict[int, tuple[Sequence, Sequence]]
 ) -> np.ndarray:
-    """`fresh` with all that both arrays know taken from `array`.
+    """Returns `fresh` with the entries that both arrays have taken from `array`.
 
-    `moves` gives, for an axis, what stands along it in either; one place more, at the end, is the
-    background or void. Arrays that differ along another axis are returned as they are.
+    `moves` gives, for an axis, the entries along it in each array; one more at the end is the
+    background or void. If the arrays differ along another axis, `array` is returned as it is.
     """
     fixed = [axis for axis in range(fresh.ndim) if axis not in moves]
     if array.ndim != fresh.ndim or any(array.shape[i] != fresh.shape[i] for i in fixed):
@@ -146,24 +146,24 @@ def swap_backbone(variables: Variables, fresh: Variables) -> Variables:
 def widen(variables: Variables, fresh: Variables) -> Variables:
     """Moves a network to a greater width, computing the same function.
 
-    Every channel becomes several copies, and what reads them divides its weights among them
-    (Net2Net, Chen et al. 2016). On top, the readers take from `fresh` what cancels out over the
-    copies, so that training sets these apart.
+    Every channel becomes several copies, and the kernels that read them divide their weights among
+    them (Net2Net, Chen et al. 2016). To these weights is added the part of `fresh` that cancels out
+    over the copies, so that training can tell the copies apart.
 
         fresh = HPANet(width=0.5).init(key, images)
         variables = weights.widen(variables, fresh)  # of HPANet(width=0.25)
 
     Args:
       variables: of the trained network.
-      fresh: of the same network, wider, new.
+      fresh: of the same network at the greater width, just initialised.
 
     Raises:
-      ValueError: the network's parts do not grow alike, as they do by a whole multiple of a width
-        that is itself one of 0.125, since channels are rounded to eights; or the networks differ in
-        more than the width, and all mismatches are listed.
+      ValueError: the network's parts do not grow by the same factor, as they do if the new width
+        is a whole multiple of the old one and this a multiple of 0.125 (channels are rounded to
+        eights); or the networks differ in more than the width, and all mismatches are listed.
     """
     source, target = (flatten(tree, NETWORK) for tree in (variables, fresh))
-    # The fusion reads three parts side by side: only if all grow alike does each meet its own rows.
+    # The fusion reads three concatenated parts, which keep their own rows only if all grow alike.
     parts = ("backbone/spatial_path3/conv/kernel", -1), ("semantic_network/fusion_conv/kernel", -2)
     growths = [
         target[f"params/{path}"].shape[axis] / source[f"params/{path}"].shape[axis]
@@ -172,10 +172,10 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
     if growths[0] != growths[1]:
         raise ValueError(
             f"the spatial path grows by {growths[0]:.2f} and all features by {growths[1]:.2f}: "
-            "take a whole multiple of the width, which must be one of 0.125 (channels are rounded "
-            "to eights)"
+            "take a whole multiple of the width, which must be a multiple of 0.125 (channels are "
+            "rounded to eights)"
         )
-    result = dict(source)  # what only it has does not fit
+    result = dict(source)  # an array that only it has is refused below
     for path in source.keys() & target.keys():
         of_characters, of_positions = _named_axes(path, source)
         fixed = of_characters + of_positions
@@ -184,9 +184,9 @@ def widen(variables: Variables, fresh: Variables) -> Variables:
 
 
 def _widen(array: np.ndarray, fresh: np.ndarray, fixed: Sequence[int]) -> np.ndarray:
-    """`array` with its channels repeated to the shape of `fresh`, but for the `fixed` axes.
+    """Repeats the channels of `array` to the shape of `fresh`, except along the `fixed` axes.
 
-    Where that is impossible, it is returned as it is.
+    If that is impossible, returns `array` as it is.
     """
     if (
         array.ndim != fresh.ndim
@@ -201,15 +201,15 @@ def _widen(array: np.ndarray, fresh: np.ndarray, fixed: Sequence[int]) -> np.nda
     copied = np.asarray(array)[np.ix_(*origins)]
     if array.ndim < 2 or array.shape[-2] == fresh.shape[-2]:
         return copied
-    # A kernel that reads copies, along its axis of inputs.
+    # A kernel whose input channels are copies.
     starts, counts = np.unique(origins[-2], return_index=True, return_counts=True)[1:]
-    counts = counts.astype(copied.dtype)  # which the result has too
+    counts = counts.astype(copied.dtype)  # keeps the dtype
     means = np.add.reduceat(fresh, starts, axis=-2) / counts[:, None]
     return copied / counts[origins[-2], None] + fresh - means.take(origins[-2], axis=-2)
 
 
 def graft(target: Variables, source: Variables, path: str) -> Variables:
-    """`target` with the module at `path` taken from `source`, parameters and statistics.
+    """Returns `target` with the parameters and statistics of the module at `path` from `source`.
 
         variables = weights.graft(variables, imagenet, "backbone/context_path")
 
@@ -226,13 +226,13 @@ def graft(target: Variables, source: Variables, path: str) -> Variables:
 
 
 def average(trees: Iterable[Variables], weights: Sequence[float] | None = None) -> Variables:
-    """The mean of checkpoints of one network, equally or by `weights` (which need not sum to 1).
+    """Returns the mean of a network's checkpoints, equal or by `weights` (of any positive sum).
 
         variables = weights.average([readers.load(run)[0] for run in runs])
 
     Raises:
-      ValueError: there are no trees, or not one weight for each that sum to more than 0; or the
-        trees differ in shape, and all mismatches are listed.
+      ValueError: there are no trees, not one weight for each, or the sum of weights is not
+        positive; or the trees differ in shape, and all mismatches are listed.
     """
     trees = list(trees)
     shares = np.asarray([1.0] * len(trees) if weights is None else weights, np.float32)
@@ -245,7 +245,7 @@ def average(trees: Iterable[Variables], weights: Sequence[float] | None = None) 
 
 
 def soften(variables: Variables, temperature: float) -> Variables:
-    """The network with its logits divided by `temperature`: same texts, other confidences.
+    """Divides a network's logits by `temperature`: same texts, other confidences.
 
         variables = weights.soften(variables, 1.4)
 
@@ -269,8 +269,8 @@ def moving_average(
 ) -> Variables:
     """One step of the exponential moving average that training keeps with `config.ema`.
 
-    Early steps count for more, min(decay, (1 + step) / (10 + step)), so that the random start is
-    soon forgotten.
+    The decay is min(decay, (1 + step) / (10 + step)), lower in early steps, so that the random
+    start is soon forgotten.
     """
     decay = jnp.minimum(decay, (1 + step) / (10 + step))
     # Written so that what is frozen stays as it is, to the last bit.
@@ -280,7 +280,7 @@ def moving_average(
 def intermediates(
     model: HPANet, variables: Variables, images: jax.Array, patterns: Iterable[str]
 ) -> dict[str, Any]:
-    """The outputs of all modules whose path fits a pattern (exactly, not below it), by path.
+    """Returns by path the outputs of all modules whose path matches a pattern (not those below).
 
         outputs = weights.intermediates(model, variables, images, ["backbone", "*_network"])
         semantic_BHWC = outputs["semantic_network"]
@@ -292,7 +292,7 @@ def intermediates(
       patterns: of module paths.
 
     Raises:
-      ValueError: no module fits, the patterns are no list, or there is but a part of the tree.
+      ValueError: no module matches, the patterns are one string, or the tree is only a part.
     """
     patterns = listed(patterns)
     check_whole(variables)

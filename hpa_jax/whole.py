@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files completely or not at all."""
 
 import contextlib
 import os
@@ -6,12 +6,12 @@ import pathlib
 
 
 def write_whole(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file in one step: what was there before stays until the new one is whole.
+    """Writes a file atomically: an earlier file stays until the new one is complete.
 
     Raises:
-      OSError: it cannot be written and is named; nothing is left behind.
+      OSError: the file cannot be written; it is named, and nothing is left behind.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another may be at it too
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # others may write it too
     try:
         partial.write_bytes(data)
         partial.replace(path)
