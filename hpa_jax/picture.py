@@ -19,14 +19,14 @@ if typing.TYPE_CHECKING:
     from hpa_jax.recognize import Reading
 
 INK, RIGHT, WRONG, PAPER = (32, 32, 32), (0, 120, 60), (190, 30, 30), (255, 255, 255)
-CAPTION = 20  # pixels of a line beneath a tile
-LONGEST = 80  # signs of a label: one of a broken table may hold all the rest of it
+CAPTION = 20  # height in pixels of a line of text below a tile
+LONGEST = 80  # characters shown of a label: in a broken table it may be very long
 SHEET = 32  # plates on a contact sheet
 HEADER = 20  # pixels for the names of a contact sheet's columns
 
 
 def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
-    """One attention map over its plate: H×W×3 uint8; the map's highest place shows brightest."""
+    """Draws an attention map over its plate: H×W×3 uint8, brightest where the map is highest."""
     heat = map_hw / max(map_hw.max(), 1e-6)
     for axis, size in enumerate(image_HWC.shape[:2]):  # with aligned corners, as the network does
         matrix = interpolation_matrix(map_hw.shape[axis], size)
@@ -37,7 +37,7 @@ def overlay(image_HWC: np.ndarray, map_hw: np.ndarray) -> np.ndarray:
 
 
 def painted(image_HWC: np.ndarray, classes_hw: np.ndarray, background: int) -> np.ndarray:
-    """A map of classes over its plate: H×W×3 uint8, a colour for each class but the background."""
+    """Draws a class map over its plate: H×W×3 uint8, a colour per class but the background."""
     sizes = zip(np.shape(classes_hw), image_HWC.shape[:2], strict=True)
     nearest = [np.linspace(0, source - 1, target).round().astype(int) for source, target in sizes]
     classes_HW = np.asarray(classes_hw)[np.ix_(*nearest)]  # with aligned corners too
@@ -53,13 +53,13 @@ def maps_row(
     truth: str | None = None,
     semantic: tuple[np.ndarray, int] | None = None,
 ) -> Image.Image:
-    """The plate with its reading, then each character's map over it, in reading order.
+    """Draws the plate with its reading, then each character's map over it, in reading order.
 
     Args:
-      image_HWC: uint8, the plate at any size, as upright as it was read.
+      image_HWC: uint8, the plate at any size, in the orientation in which it was read.
       reading: read with `maps=True`; without maps the plate stands alone.
-      truth: shown and compared, if it is known.
-      semantic: h×w, the semantic network's classes, and its background: shown second.
+      truth: the label, shown and compared if it is known.
+      semantic: the semantic network's classes, h×w, and its background class; drawn second.
     """
     height, width, _ = image_HWC.shape
     wrong = truth not in (None, reading.text)
@@ -87,14 +87,14 @@ def maps_row(
 
 
 def _width(caption: str) -> int:
-    """Pixels that a caption takes from the left of its tile on."""
+    """Returns the width of a caption in pixels, from the left of its tile."""
     font = _font(caption.isascii())
     return 2 + math.ceil(max(font.getlength(line) for line in caption.split("\n")))
 
 
 @functools.cache
 def _font(ascii_only: bool) -> ImageFont.FreeTypeFont:
-    """Pillow's font, which has no more than ASCII, or Matplotlib's."""
+    """Returns Pillow's font, which has only ASCII, or Matplotlib's."""
     if ascii_only:
         return ImageFont.load_default(13)
     matplotlib = pathlib.Path(importlib.util.find_spec("matplotlib").origin).parent
@@ -102,7 +102,7 @@ def _font(ascii_only: bool) -> ImageFont.FreeTypeFont:
 
 
 def page(rows: Sequence[Image.Image]) -> Image.Image:
-    """Rows beneath each other on one page."""
+    """Stacks rows on one page."""
     width = max(row.width for row in rows) + 8
     sheet = Image.new("RGB", (width, sum(row.height + 4 for row in rows) + 8), PAPER)
     top = 8
@@ -118,9 +118,9 @@ def contact_sheet(
     charset: Charset,
     columns: int = 2,
 ) -> Image.Image:
-    """Each plate as it is, augmented, and with its position and semantic maps; its label beneath.
+    """Draws each plate as it is, augmented, and with its position and semantic maps and its label.
 
-    The maps are left out where no plate has any.
+    The maps are left out if no plate has any.
 
     Args:
       batch, augmented: the same plates in the batch layout.

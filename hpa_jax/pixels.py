@@ -1,4 +1,4 @@
-"""Whatever users give as images of plates, to pixels at a reader's size, ahead of the device."""
+"""Decodes what users give as images of plates to a reader's size, ahead of the device."""
 
 import concurrent.futures
 import contextlib
@@ -21,20 +21,20 @@ ImageLike = str | os.PathLike | Encoded | Image.Image | np.ndarray | jax.Array
 Maker = Callable[[], Image.Image]  # of an image, called on the threads that decode
 Images = ImageLike | Iterable[ImageLike | Maker]
 Decoded = dict[tuple[int, int], np.ndarray] | ValueError  # size -> pixels of an image, or its error
-_LOADING = threading.Lock()  # Pillow loads late, and one image may be given to two threads
+_LOADING = threading.Lock()  # Pillow decodes lazily, and two threads may be given one image
 
 
 def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.Path]:
-    """A file as it is given, or the images below a folder, hidden ones left out, by their names.
+    """Returns a file as it is given, or the images below a folder, sorted, without hidden ones.
 
     Links to folders are followed, each folder once.
 
     Args:
       path: the file or folder.
-      on_bad: hears of a folder that cannot be opened, and of `path` if there is no image below it.
+      on_bad: called with an error for a folder that cannot be opened, and if `path` has no images.
 
     Raises:
-      DataError: what `on_bad` raises; unless it is given, the first of these.
+      DataError: whatever `on_bad` raises; by default, the first error.
     """
     if not os.path.isdir(path):  # noqa: PTH112, pathlib's raises where a folder is closed
         return [pathlib.Path(path)]
@@ -46,7 +46,7 @@ def find_images(path: str | pathlib.Path, on_bad: OnBad = stop) -> list[pathlib.
     for folder, below, names in os.walk(path, followlinks=True, onerror=closed):
         below[:] = sorted(name for name in below if not name.startswith(files.HIDDEN))
         if (real := os.path.realpath(folder)) in seen:
-            below.clear()  # a link in a circle, or to what was found already
+            below.clear()  # a circular link, or one to a folder found already
             continue
         seen.add(real)
         found += [pathlib.Path(folder, name) for name in files.visible(names, images.SUFFIXES)]
@@ -60,8 +60,8 @@ def to_pixels(image: ImageLike, size: tuple[int, int]) -> np.ndarray:
     """Decodes and resizes one image bilinearly: H×W×3 uint8, RGB.
 
     Raises:
-      ValueError: a file is missing or is no readable image and is named (`DataError`), or
-        something else is no image.
+      ValueError: a file is missing or is no readable image (a `DataError`, which names it), or
+        another input is no image.
     """
     return _resized(_open(image), size)
 
@@ -87,7 +87,7 @@ def _open(image: ImageLike | Maker) -> Image.Image:
     if not isinstance(image, Image.Image):
         raise ValueError(
             f"{type(image).__name__}: must be a path, an encoded image, a PIL image or an array "
-            "(OpenCV gives None for a file that it cannot read; of an open file give what it reads)"
+            "(OpenCV returns None for an unreadable file; instead of an open file, give its bytes)"
         )
     try:
         if 0 in image.size:
@@ -96,7 +96,7 @@ def _open(image: ImageLike | Maker) -> Image.Image:
             image.load()
             upright = images.upright(image)
         return images.to_rgb(upright)
-    except Exception as error:  # an opened file that is decoded only now may raise almost anything
+    except Exception as error:  # Pillow decodes only now, and may raise almost anything
         name = getattr(image, "filename", "") or "image"
         raise DataError(name, f"is damaged: {error}") from error
 
@@ -108,7 +108,7 @@ def _resized(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
 def decode_ahead(
     plates: Images, sizes: Collection[tuple[int, int]], batch_size: int
 ) -> Iterator[list[Decoded]]:
-    """Batches of images, each at all sizes; the next batch is decoded while one is read.
+    """Returns batches of images, each at all sizes; the next is decoded while one is read.
 
     Raises:
       ValueError: batch_size is less than 1.
@@ -123,7 +123,7 @@ def _decoded_batches(
 ) -> Iterator[list[Decoded]]:
     with concurrent.futures.ThreadPoolExecutor(machine.cores()) as pool:
         numbered = enumerate(plates)
-        failures = []  # of the iterator that images come from: what it gave before is read first
+        failures = []  # of the iterator of images: raised once the images before are read
 
         def start() -> list[concurrent.futures.Future]:
             started = []
@@ -143,14 +143,14 @@ def _decoded_batches(
 
 
 def _kept(image: ImageLike | Maker) -> ImageLike | Maker:
-    """A copy of what its source may overwrite or close before it is decoded, as cameras do."""
+    """Copies an image that its source, such as a camera, may overwrite before it is decoded."""
     if isinstance(image, np.ndarray):
         return image.copy()
     if isinstance(image, bytearray | memoryview):
         return bytes(image)
     if isinstance(image, Image.Image):
         with contextlib.suppress(DataError):  # a damaged one is named where it is decoded
-            return np.asarray(_open(image))  # Pillow's own copies have a tag that was taken away
+            return np.asarray(_open(image))  # in Pillow's own copies a removed tag is back
     return image
 
 
@@ -158,14 +158,14 @@ def _pixels_or_error(
     place: int, image: ImageLike | Maker, sizes: Collection[tuple[int, int]]
 ) -> Decoded:
     try:
-        picture = _open(image)  # once: a pipe gives what it holds but once
+        picture = _open(image)  # once, because a pipe cannot be read again
         return {size: _resized(picture, size) for size in sizes}
     except ValueError as error:
-        error.add_note(f"number {place} of the images that were given, from 0 on")
+        error.add_note(f"number {place} of the images given, counted from 0")
         return error
 
 
 def _each(plates: Images) -> Iterator[ImageLike | Maker]:
-    """The images one by one, also where there is only one, and no list of it."""
+    """Returns an iterator over the images, also if there is a single one instead of a list."""
     one = isinstance(plates, ImageLike) or not isinstance(plates, Iterable)
     return iter([plates] if one or hasattr(plates, "read") else plates)

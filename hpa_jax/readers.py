@@ -1,4 +1,4 @@
-"""Readers by name, file or run; and readers as one small file, which NumPy alone reads."""
+"""Loads readers by name, file or run, and writes them as small files that need only NumPy."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import numpy as np
 from flax import traverse_util
 
 SHIPPED = pathlib.Path(__file__).parent / "shipped"  # readers that come with the package
-FORMAT = 2  # of the small files; of others, 1 is read too, which had no 8-bit kernels
+FORMAT = 2  # of the small files; format 1, which had no 8-bit kernels, is read too
 SCALE = ":scale"  # ends the name of an 8-bit kernel's scales
 KEYS = {"format", "network", "charset", "image_size", "styles"}  # of their metadata
 
@@ -20,19 +20,19 @@ def shipped() -> list[str]:
 
 
 def shipped_default() -> list[str]:
-    """The shipped readers that commands read with: each country's, of its sizes the middle one."""
+    """Returns the shipped readers that commands use by default: each country's middle size."""
     return [name for name in shipped() if "_" not in name]
 
 
 def compact_file(path: str | pathlib.Path) -> pathlib.Path | None:
-    """The .npz that a path or a shipped reader's name stands for; None for a run."""
+    """Returns the .npz file that a path or a shipped reader's name means; None for a run."""
     if str(path) in shipped() and not (pathlib.Path(path) / "checkpoints").is_dir():
         return SHIPPED / f"{path}.npz"
     return pathlib.Path(path) if pathlib.Path(path).suffix == ".npz" else None
 
 
 def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables and metadata of a reader.
+    """Loads variables and metadata of a reader.
 
     Args:
       path: a run's --workdir, or RUN/checkpoints/STEP; a shipped reader's name; or a small file
@@ -60,7 +60,7 @@ def load(path: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def load_compact(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables, in float32, and metadata of a small file.
+    """Loads variables, in float32, and metadata of a small file.
 
     Raises:
       OSError: the file is missing.
@@ -73,17 +73,17 @@ def load_compact(file: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, An
 
 
 def to_bytes(variables: dict[str, Any], metadata: dict[str, Any], bits: int = 16) -> bytes:
-    """The small file of a reader: kernels in 16 or 8 bits, the few others as they are.
+    """Returns a reader as a small file: kernels in 16 or 8 bits, other arrays in float32.
 
     Args:
       variables: {'params': …, 'batch_stats': …}.
       metadata: as `checkpoint.make_metadata` gives; JSON types.
-      bits: of a kernel's values: 16, for float16; or 8, for integers from -127 to 127 with one
-        scale for each output channel.
+      bits: per kernel value: 16 for float16, or 8 for integers from -127 to 127 with one scale for
+        each output channel.
 
     Raises:
-      ValueError: one of these lacks a part, or an array is not finite as it is stored; or other
-        bits.
+      ValueError: variables or metadata lack a part, an array is not finite as stored, or `bits` is
+        another number.
     """
     if bits not in (8, 16):
         raise ValueError(f"bits {bits}: must be 8 or 16")
@@ -98,7 +98,7 @@ def to_bytes(variables: dict[str, Any], metadata: dict[str, Any], bits: int = 16
         if bits == 8:
             arrays[name], arrays[f"{name}{SCALE}"] = _quantize(arrays[name])
         else:
-            with np.errstate(over="ignore"):  # told below
+            with np.errstate(over="ignore"):  # reported below
                 arrays[name] = arrays[name].astype(np.float16)
     check_finite(arrays)
     text = json.dumps(metadata | {"format": FORMAT}, ensure_ascii=False)
@@ -108,27 +108,27 @@ def to_bytes(variables: dict[str, Any], metadata: dict[str, Any], bits: int = 16
 
 
 def _quantize(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A kernel …×O float32 as int8, and the scales O that it is to be multiplied by."""
+    """Returns a kernel …×O float32 as int8, and the scales (O,) to multiply it by."""
     largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
-    scale = np.maximum(largest / 127, np.finfo(np.float32).tiny)  # of a channel of zeros too
+    scale = np.maximum(largest / 127, np.finfo(np.float32).tiny)  # a channel may be all 0
     return np.round(kernel / scale).astype(np.int8), scale
 
 
 def check_finite(arrays: dict[str, Any]) -> None:
-    """Refuses weights that read nothing, whatever they are shown.
+    """Refuses weights that are infinite or not numbers, with which nothing can be read.
 
     Raises:
-      ValueError: an array has a value that is infinite or not a number; it is named.
+      ValueError: an array has such a value; it is named.
     """
     for name, array in arrays.items():
         if not np.isfinite(np.asarray(array)).all():
             raise ValueError(
-                f"{name}: has values that are infinite, not numbers or past {array.dtype}"
+                f"{name}: has values that are infinite, not numbers or too large for {array.dtype}"
             )
 
 
 def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `to_bytes` was given.
+    """Returns the variables, in float32, and the metadata that `to_bytes` was given.
 
     Raises:
       ValueError: the file is damaged, or of another format.

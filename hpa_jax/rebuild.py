@@ -1,4 +1,4 @@
-"""The network that a reader's metadata describe, and whether its variables are that network's."""
+"""Rebuilds the network that a reader's metadata describe, and checks that its variables fit."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from hpa_jax.models.layers import scaled
 
 
 def network(metadata: dict[str, Any]) -> tuple[HPANet, Charset, tuple[int, int]]:
-    """The network, its charset and its image size (height, width).
+    """Returns the network, its charset and its image size (height, width).
 
     Args:
       metadata: as `checkpoint.make_metadata` gives.
@@ -21,15 +21,15 @@ def network(metadata: dict[str, Any]) -> tuple[HPANet, Charset, tuple[int, int]]
     """
     try:
         model, charset = HPANet(**metadata["network"]), Charset(metadata["charset"])
-        jnp.dtype(model.dtype)  # raises, if there is none of that name
+        jnp.dtype(model.dtype)  # raises if there is no such type
         image_size = tuple(metadata["image_size"])
         if len(image_size) != 2 or not all(isinstance(n, int) and n > 0 for n in image_size):
             raise ValueError(f"metadata: image_size {image_size}: must be height and width")
         if model.backbone not in bisenet.BACKBONES:
             known = ", ".join(bisenet.BACKBONES)
             raise ValueError(
-                f"metadata: network.backbone {model.backbone!r}: must be among {known}; one of "
-                "your own is added to bisenet.BACKBONES before a reader is loaded"
+                f"metadata: network.backbone {model.backbone!r}: must be among {known}; add one of "
+                "your own to bisenet.BACKBONES before you load a reader"
             )
     except KeyError as error:
         raise ValueError(f"metadata: {error} is missing") from error
@@ -39,10 +39,10 @@ def network(metadata: dict[str, Any]) -> tuple[HPANet, Charset, tuple[int, int]]
 
 
 def check(model: HPANet, charset: Charset, variables: Any) -> None:
-    """Refuses variables of another network than the metadata describe.
+    """Refuses variables that are not of the network that the metadata describe.
 
     Raises:
-      ValueError: they are; the first difference is named.
+      ValueError: they are of another; the first difference is named.
       KeyError, AttributeError: a part of the network is missing.
     """
     params = variables["params"]

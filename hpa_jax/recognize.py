@@ -1,4 +1,4 @@
-"""The reader that users call: images in, text, confidences and attention maps out.
+"""Reads images of plates, and returns text, confidences and attention maps.
 
 `python -m hpa_jax.recognize [--checkpoint=READER] FILES OR FOLDERS…` reads from the shell.
 """
@@ -27,8 +27,8 @@ from hpa_jax.pixels import Decoded, Images, decode_ahead, find_images, to_pixels
 from hpa_jax.runtime import all_probabilities, make_forward
 
 ESCAPES = str.maketrans({"\n": r"\n", "\r": r"\r", "\t": r"\t"})  # one line a plate, three fields
-MAPS = ".maps.png"  # ends the names of those that are drawn
-NO_PLATE = 0.01  # confidence below which an image most likely shows no plate, or much besides
+MAPS = ".maps.png"  # ends the names of drawn maps
+NO_PLATE = 0.01  # below this confidence, an image most likely shows no plate, or much besides it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Reading:
 class Recognizer:
     """Reads plates with a trained network; made by `load_recognizer` or `make_recognizer`.
 
-    Attributes to look at, and not to set (the forward pass is made once): `model`, `variables`,
-    `charset`, `image_size` (height, width).
+    Its attributes are read-only, because the forward pass is built once: `model`, `variables`,
+    `charset` and `image_size` (height, width).
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Recognizer:
         self._forward = make_forward(model, variables, image_size, runtime)
 
     def __reduce__(self) -> tuple:
-        """For other processes, which make their own forward pass."""
+        """Pickles a reader for other processes, which build their own forward pass."""
         variables = jax.device_get(self.variables)
         return Recognizer, (self.model, variables, self.charset, self.image_size, self._runtime)
 
     def read(self, plates: Images, *, maps: bool = False, batch_size: int = 64) -> list[Reading]:
-        """Reads images of one plate each, with up to a fifth of its size around it.
+        """Reads images that each show one plate, with a margin of up to a fifth of its size.
 
         Args:
           plates: one or many paths, encoded images (bytes), PIL images, or uint8 arrays H×W×3
@@ -86,8 +86,8 @@ class Recognizer:
           batch_size: images read at once.
 
         Raises:
-          ValueError: a file is missing or is no readable image and is named (`DataError`), or
-            something else is no image, and a note says which; or batch_size is less than 1.
+          ValueError: a file is missing or is no readable image (a `DataError`, which names it), or
+            another input is no image; a note gives its index. Or batch_size is less than 1.
         """
         readings = []
         for reading in self.read_each(plates, maps=maps, batch_size=batch_size):
@@ -99,11 +99,11 @@ class Recognizer:
     def read_each(
         self, plates: Images, *, maps: bool = False, batch_size: int = 64
     ) -> Iterator[Reading | ValueError]:
-        """As `read`, but one after the other, with the error in the place of a wrong image.
+        """Reads as `read` does, but yields each reading, or in its place the error of an image.
 
         Memory is bounded by `batch_size`: images are decoded and resized on all cores while the
-        batch before them is read. So up to two batches are taken from `plates` before the first
-        reading comes: for a camera that delivers a plate now and then, call `read` with each.
+        batch before them is read. Up to two batches are taken from `plates` before the first
+        reading comes; for a camera that delivers a plate now and then, call `read` for each plate.
 
         Raises:
           ValueError: batch_size is less than 1.
@@ -111,11 +111,11 @@ class Recognizer:
         return read_with_all([self], plates, maps=maps, batch_size=batch_size)
 
     def probabilities(self, plates: Images, *, batch_size: int = 64) -> np.ndarray:
-        """All that the network says of each character, for language priors and the like.
+        """Returns the probabilities of all classes at each position, as for language priors.
 
         Returns:
-          B×Cp×outputs float32: for each place the probability of each class id of the charset, and
-          at the end, if the network has it, of the void class. Always by XLA.
+          B×Cp×outputs float32: for each position, the probability of each class id of the charset
+          and, last, of the void class if the network has it. Always computed by XLA.
 
         Raises:
           ValueError: as `read`.
@@ -152,7 +152,7 @@ class Recognizer:
         text = self.charset.decode(ids_C)
         characters = tuple(zip(text, confidences_C[kept].tolist(), strict=True))
         maps = None if maps_hwC is None else np.moveaxis(maps_hwC[..., kept], -1, 0)
-        confidence = float(confidences_C.prod()) if text else 0.0  # sure of seeing no plate
+        confidence = float(confidences_C.prod()) if text else 0.0  # voids alone mean no plate
         return Reading(text, confidence, characters, maps)
 
 
@@ -163,12 +163,12 @@ def read_with_all(
     maps: bool = False,
     batch_size: int = 64,
 ) -> Iterator[Reading | ValueError]:
-    """As `Recognizer.read_each`, with the most confident of several readers' readings.
+    """Reads as `Recognizer.read_each` does, but yields the most confident of several readings.
 
     Raises:
       ValueError: there are no readers, or batch_size is less than 1.
     """
-    recognizers = list(recognizers)  # passed through often
+    recognizers = list(recognizers)  # iterated more than once
     if not recognizers:
         raise ValueError("no readers to read with")
     batches = decode_ahead(plates, {reader.image_size for reader in recognizers}, batch_size)
@@ -180,7 +180,7 @@ def _surest(
 ) -> Iterator[Reading | ValueError]:
     streams = [reader._read_decoded(decoded, maps) for reader in recognizers]
     for readings in zip(*streams, strict=True):
-        failed = isinstance(readings[0], ValueError)  # it then failed for all of them
+        failed = isinstance(readings[0], ValueError)  # then for all readers
         yield readings[0] if failed else max(readings, key=lambda r: r.confidence)
 
 
@@ -188,8 +188,8 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
     """Loads a reader.
 
     Args:
-      path: a shipped reader's name ("cn", "tw"), a small file (.npz) as `hpa_jax.export` writes, or
-        the --workdir of a training run, whose most accurate checkpoint is taken, or
+      path: a shipped reader's name ("cn", "tw"); a small file (.npz) written by `hpa_jax.export`;
+        the --workdir of a training run, whose most accurate checkpoint is loaded; or
         RUN/checkpoints/STEP.
       runtime: what it runs on; see `runtime.make_forward`.
 
@@ -206,10 +206,10 @@ def load_recognizer(path: str | pathlib.Path, runtime: str = "auto") -> Recogniz
 
 
 def load_recognizers(paths: Sequence[str | pathlib.Path] | None = None) -> list[Recognizer]:
-    """The readers that commands read with: those at `paths`, or each country's best shipped one.
+    """Loads the readers at `paths` or, by default, each country's best shipped reader.
 
     Raises:
-      ValueError: the paths are one path or empty; or none are given, and no reader is installed
+      ValueError: `paths` is a single path or empty; or it is not given, and no reader is installed
         with the package; or as `load_recognizer`.
       FileNotFoundError: there is no such reader.
     """
@@ -224,11 +224,11 @@ def load_recognizers(paths: Sequence[str | pathlib.Path] | None = None) -> list[
 
 
 def make_recognizer(variables: Any, metadata: dict[str, Any], runtime: str = "auto") -> Recognizer:
-    """The reader of a network that is in memory; arguments as `readers.load` returns them.
+    """Makes a reader from a network in memory; the arguments are those that `readers.load` returns.
 
     Raises:
-      ValueError: the metadata describe no network of this version, or another one; or an array
-        is not finite.
+      ValueError: the metadata describe no network of this version, or not that of the variables;
+        or an array is not finite.
     """
     model, charset, image_size = rebuild.network(metadata)
     readers.check_finite(traverse_util.flatten_dict(variables, sep="/"))
@@ -258,7 +258,7 @@ def _write(file: pathlib.Path, reading: Reading, style: str) -> None:
 
 
 def _write_row(*fields: object) -> None:
-    # A text stream ends lines in the system's way itself.
+    # The text stream itself translates line ends to the system's.
     csv.writer(sys.stdout, lineterminator="\n").writerow(fields)
 
 
@@ -278,7 +278,7 @@ def list_shipped() -> None:
 def _photographs(
     paths: Sequence[str], drawn: pathlib.Path | None, on_bad: OnBad
 ) -> list[pathlib.Path]:
-    """The images that are named or lie in folders that are; but not the maps that were drawn."""
+    """Returns the images that are named or lie in named folders, without maps drawn before."""
     found = []
     for path in paths:
         for file in find_images(path, on_bad):
@@ -289,7 +289,7 @@ def _photographs(
 
 
 def _whole_pipe(file: pathlib.Path) -> pathlib.Path | bytes:
-    """What a pipe holds; any other file, and a pipe that cannot be read, as it is."""
+    """Returns the contents of a pipe; other files, and unreadable pipes, as they are."""
     with contextlib.suppress(OSError):  # the decoder names it
         if file.is_fifo():
             return file.read_bytes()
@@ -301,7 +301,7 @@ def _main(argv: Sequence[str]) -> int:
     command.end_by_signals()
     try:
         return _run(argv)
-    except OSError as error:  # a full disk
+    except OSError as error:  # such as a full disk
         print(f"error: standard output: {error.strerror}", file=sys.stderr)
         return 2
 
@@ -319,7 +319,7 @@ def _run(argv: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if _FORMAT.value != "text":  # which other programs parse: file names may be no UTF-8
+    if _FORMAT.value != "text":  # other programs parse these, and file names may be no UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     if _FORMAT.value == "csv":
         _write_row("file", "text", "confidence")
@@ -332,7 +332,7 @@ def _run(argv: Sequence[str]) -> int:
     drawn = pathlib.Path(_MAPS.value).resolve() if _MAPS.value else None
     photographs = _photographs(argv[1:], drawn, tell)
     options = {"maps": bool(drawn), "batch_size": _BATCH_SIZE.value}
-    # A pipe gives what it holds but once, and maps are drawn on what was read.
+    # A pipe can be read only once, and maps are drawn on what was read.
     sources = [_whole_pipe(f) if drawn else f for f in photographs]
     results = zip(photographs, sources, read_with_all(recognizers, sources, **options), strict=True)
     for count, (file, source, reading) in enumerate(results, start=1):
@@ -342,7 +342,7 @@ def _run(argv: Sequence[str]) -> int:
         _write(file, reading, _FORMAT.value)
         unsure += reading.confidence < NO_PLATE
         if drawn:
-            try:  # numbered, for files of one name in two folders
+            try:  # numbered, because files in two folders may have one name
                 row = picture.maps_row(to_pixels(source, recognizers[0].image_size), reading)
                 row.save(drawn / f"{count:05d}_{file.name}{MAPS}")
             except (OSError, ValueError) as error:
@@ -360,11 +360,11 @@ if __name__ == "__main__":
     _CHECKPOINT = flags.DEFINE_list(
         "checkpoint",
         None,
-        "a shipped reader's name, a .npz or the --workdir of a training run; of several, each "
-        "plate's most confident reading is taken; each country's best, if not given",
+        "a shipped reader's name, a .npz or the --workdir of a training run; or several, of which "
+        "the most confident reading is kept; by default, each country's best shipped reader",
     )
     _LIST = flags.DEFINE_bool("list", False, "prints the shipped readers")
-    _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json", "csv"], "one line a plate")
+    _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json", "csv"], "one line per plate")
     _MAPS = flags.DEFINE_string("maps", None, "writes each plate's HPA maps to this folder as PNG")
     _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "images read at once", lower_bound=1)
     app.run(_main)

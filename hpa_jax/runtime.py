@@ -1,4 +1,4 @@
-"""What a reader's forward pass runs on: XLA, or on a CPU ONNX Runtime where it is installed."""
+"""Runs a reader's forward pass by XLA or, on a CPU where it is installed, by ONNX Runtime."""
 
 import functools
 import importlib.util
@@ -24,7 +24,7 @@ Forward = Callable[[np.ndarray, bool], Read]  # of uint8 images B×H×W×3, and 
 def make_forward(
     model: HPANet, variables: Any, image_size: tuple[int, int], runtime: str = "auto"
 ) -> Forward:
-    """A forward pass for reading, for batches of any size.
+    """Returns a forward pass for reading batches of any size.
 
     Args:
       model, variables: the network.
@@ -33,8 +33,8 @@ def make_forward(
         Runtime on a CPU where the extra `onnx` is installed, else XLA.
 
     Raises:
-      ValueError: there is no such runtime, or 'onnx' does not know the network as it is or is
-        installed but broken; 'auto' then says so and takes XLA.
+      ValueError: there is no such runtime; or it is 'onnx', which is broken or does not support
+        the network as it is ('auto' then warns and uses XLA).
       ModuleNotFoundError: 'onnx', and the extra is not installed.
       OSError: as `machine.backend`.
     """
@@ -56,7 +56,7 @@ def make_forward(
 
 
 def _why_not_onnx(model: HPANet) -> str:
-    """What keeps an installed ONNX Runtime from reading with a network; empty if nothing."""
+    """Returns why an installed ONNX Runtime cannot run a network; empty if it can."""
     try:
         from hpa_jax import onnx_model
 
@@ -69,7 +69,7 @@ def _why_not_onnx(model: HPANet) -> str:
 def read_batch(
     model: HPANet, variables: Any, images_BHWC: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """uint8 images B×H×W×3 to ids B×Cp, confidences B×Cp and maps B×h×w×Cp; pure, may be jitted."""
+    """Maps uint8 images B×H×W×3 to ids B×Cp, confidences B×Cp and maps B×h×w×Cp; may be jitted."""
     output = model.apply(variables, images_BHWC / 255.0)
     probabilities = jax.nn.softmax(output.logits)
     maps = None if output.maps is None else output.maps.astype(jnp.float32)
@@ -77,7 +77,7 @@ def read_batch(
 
 
 def all_probabilities(model: HPANet, variables: Any, images_BHWC: np.ndarray) -> np.ndarray:
-    """uint8 images B×H×W×3 to the probabilities of all classes, B×Cp×outputs, by XLA."""
+    """Maps uint8 images B×H×W×3 to probabilities of all classes, B×Cp×outputs, by XLA."""
     return np.asarray(_compiled_softmax()(model, variables, _pad(images_BHWC)))[: len(images_BHWC)]
 
 
@@ -93,19 +93,19 @@ def _compiled_softmax() -> Callable[[HPANet, Any, np.ndarray], jax.Array]:
 
 
 def _pad(images_BHWC: np.ndarray) -> np.ndarray:
-    """Fills a batch up to a power of two: a handful of compilations serve all sizes."""
+    """Pads a batch to a power of two, so that a handful of compilations serve all sizes."""
     count = len(images_BHWC)
     padded = 1 << (count - 1).bit_length()
     return np.pad(images_BHWC, [(0, padded - count), (0, 0), (0, 0), (0, 0)])
 
 
 def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forward:
-    variables = jax.device_put(variables)  # once: not at every call
+    variables = jax.device_put(variables)  # once, not at every call
     compiled = jax.jit(
         lambda variables, images: read_batch(model, variables, images),
         compiler_options=machine.compiler_options(),
     )
-    # What misses or misshapes an array is told now, not over the first plate.
+    # Missing and misshapen arrays are reported now, not at the first plate.
     compiled.eval_shape(variables, jax.ShapeDtypeStruct((1, *image_size, 3), np.uint8))
 
     def forward(images_BHWC: np.ndarray, with_maps: bool) -> Read:
@@ -117,7 +117,7 @@ def _on_xla(model: HPANet, variables: Any, image_size: tuple[int, int]) -> Forwa
 
 
 def import_onnx_runtime() -> types.ModuleType:
-    """ONNX Runtime, told not to report its use to its makers, which it does of itself."""
+    """Imports ONNX Runtime with its telemetry, which is on by default, turned off."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 

@@ -141,7 +141,7 @@ def test_wrong_images_are_named(reader, tmp_path):
             reader.read([path])
     with pytest.raises(ValueError, match="float64: must be H×W×3 or H×W uint8"):
         reader.read([np.zeros((50, 160, 3))])
-    with pytest.raises(ValueError, match="NoneType: must be a path, .*OpenCV gives None"):
+    with pytest.raises(ValueError, match="NoneType: must be a path, .*OpenCV returns None"):
         reader.read([None])
     with pytest.raises(ValueError, match=r"shape \(0, 9, 3\) and type uint8: must be"):
         reader.read([np.zeros((0, 9, 3), np.uint8)])  # an empty crop
@@ -157,7 +157,7 @@ def test_errors_say_which_image_is_wrong(reader, images):
     for read in (reader.read, reader.probabilities):
         with pytest.raises(ValueError, match="NoneType") as raised:
             read(wrong, batch_size=2)
-        assert raised.value.__notes__ == ["number 3 of the images that were given, from 0 on"]
+        assert raised.value.__notes__ == ["number 3 of the images given, counted from 0"]
 
 
 def test_frames_in_one_buffer_are_read_as_they_came(reader, images, tmp_path):
@@ -414,7 +414,7 @@ def test_probabilities_of_all_classes(reader, images):
         ({"dtype": "float33"}, "no network of this version of hpa_jax: data type 'float33'"),
         (
             {"backbone": "resnet19"},
-            "network.backbone 'resnet19': must be among resnet18, .*; one of your own is added to",
+            "network.backbone 'resnet19': must be among resnet18, .*; add one of your own to",
         ),
         ({"classifier": "separate"}, "is 'separate', but the tree has a shared classifier"),
         ({"attention": False}, "attention is False, but the tree has a position network"),
