@@ -1,9 +1,9 @@
-"""The network as an ONNX model for reading: batch norms folded, pre-processing inside.
+"""Builds the network as an ONNX model for reading, with batch norms folded and pre-processing.
 
-A second statement of hpa_jax/models: what changes there changes here, and then `STATED`. Written
-node by node, so that it takes a second and the `onnx` package alone. Pictures are NCHW in
-the model, which its runtimes are fast at; the exact savings are those of `bisenet.FusionConv` and
-`hpa.ModulatedConv`.
+This module states hpa_jax/models a second time: repeat every change of it here, then update
+`STATED`. The model is written node by node, which takes a second and needs only the package `onnx`.
+Feature maps are NCHW, for which ONNX runtimes are fast. The model saves operations in the same way
+as `bisenet.FusionConv` and `hpa.ModulatedConv`.
 """
 
 import functools
@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hpa_jax.models import bisenet, hpa, norm, resnet
 from hpa_jax.models.hpa import HPANet
 
-STATED = "202e85ac4fc01700"  # the `digest` of the models that this states: others are read by XLA
+STATED = "58a4d50b7ba327a7"  # the `digest` of the models that this states: others are read by XLA
 OPSET, IR_VERSION = 17, 10  # what ONNX Runtime 1.18 and newer read
 Tree = Mapping[str, Any]
 Size = tuple[int, int]  # height, width
@@ -37,9 +37,9 @@ def digest() -> str:
 
 
 def unstated(model: HPANet) -> str:
-    """Why this module cannot stand for a network, in words; empty if it can."""
+    """Returns why this module cannot build a network, in words; empty if it can."""
     if digest() != STATED:
-        return "hpa_jax/models has changed, and onnx_model.py is to state that change too"
+        return "hpa_jax/models has changed, and onnx_model.py must state that change too"
     return _unstated_network(model)
 
 
@@ -51,10 +51,10 @@ def _unstated_network(model: HPANet) -> str:
 
 
 def build(model: HPANet, variables: Tree, image_size: Size, maps: bool = False) -> onnx.ModelProto:
-    """The network as a model from uint8 `images` B×H×W×3, of any B.
+    """Builds the network as a model that takes uint8 `images` B×H×W×3, for any B.
 
     Args:
-      model: the network; its `dtype` is passed over, the model computes in float32.
+      model: the network; its `dtype` is ignored, and the model computes in float32.
       variables: its parameters and batch statistics.
       image_size: H and W.
       maps: adds the output `maps`, B×h×w×Cp float32.
@@ -100,7 +100,7 @@ def build(model: HPANet, variables: Tree, image_size: Size, maps: bool = False) 
 
 
 class Graph:
-    """A model while it is written. Tensors go by name; methods return the new one's."""
+    """A model under construction. Tensors are names; methods return the new tensor's name."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -117,32 +117,32 @@ class Graph:
         return name
 
     def conv(self, x: str, kernel_HWIO: np.ndarray, bias: np.ndarray, stride: int = 1) -> str:
-        """A convolution padded by half its size, as all of the network's are."""
+        """Adds a convolution padded by half its size, like all in the network."""
         margin = kernel_HWIO.shape[0] // 2
         weights = self.constant(kernel_HWIO.transpose(3, 2, 0, 1)), self.constant(bias)
         return self.op("Conv", x, *weights, strides=[stride] * 2, pads=[margin] * 4)
 
     def dense(self, x: str, layer: Tree) -> str:
-        """A dense layer over the channels of a picture."""
+        """Adds a dense layer over the channels of a feature map."""
         return self.conv(x, layer["kernel"][None, None], layer["bias"])
 
     def relu(self, x: str) -> str:
         return self.op("Relu", x)
 
     def mean(self, x: str) -> str:
-        """The mean picture, B×C×1×1."""
+        """Adds the mean over all places, B×C×1×1."""
         return self.op("GlobalAveragePool", x)
 
     def reshape(self, x: str, *shape: int) -> str:
-        """As ONNX reshapes: 0 keeps a length, -1 takes what is left."""
+        """Reshapes as ONNX does: 0 keeps a dimension, -1 is inferred."""
         return self.op("Reshape", x, self.constant(shape, np.int64))
 
     def slice(self, x: str, start: int, stop: int) -> str:
-        """Channels `start` to `stop` of a picture."""
+        """Takes the channels `start` to `stop` of a feature map."""
         return self.op("Slice", x, *(self.constant([i], np.int64) for i in (start, stop, 1)))
 
     def model(self, inputs: Mapping[str, tuple], outputs: Mapping[str, tuple]) -> onnx.ModelProto:
-        """The model, from its inputs and outputs: name -> (type, shape)."""
+        """Returns the model; inputs and outputs are given as name -> (type, shape)."""
         ends = [
             [helper.make_tensor_value_info(name, *info) for name, info in end.items()]
             for end in (inputs, outputs)
@@ -153,14 +153,14 @@ class Graph:
 
 
 def _fold(layer: Tree, batch_norm: Tree) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of a convolution or dense layer with its batch norm in them."""
+    """Folds a batch norm into the kernel and bias of the convolution or dense layer before it."""
     scale = batch_norm["scale"] / np.sqrt(batch_norm["var"] + norm.EPSILON)
     bias = (layer.get("bias", 0) - batch_norm["mean"]) * scale + batch_norm["bias"]
     return layer["kernel"] * scale, bias
 
 
 def _pixels(graph: Graph, grey: bool) -> str:
-    """The input as a float picture in [0, 1]."""
+    """The input as float images in [0, 1]."""
     x = graph.op("Cast", "images", to=TensorProto.FLOAT)
     x = graph.op("Transpose", x, perm=[0, 3, 1, 2])
     if grey:  # as `hpa._to_grey`
@@ -172,7 +172,7 @@ def _pixels(graph: Graph, grey: bool) -> str:
 
 
 class Feature(NamedTuple):
-    """A picture of the backbone's."""
+    """A feature map of the backbone."""
 
     name: str
     channels: int
@@ -214,7 +214,7 @@ def _residual_block(graph: Graph, block: Tree, x: str, stride: int) -> str:
     last = sum(name.startswith("conv") for name in block)
     y = x
     for i in range(1, last + 1):
-        # The one before the last has the stride: the first of two, the second of a bottleneck.
+        # The last but one has the stride: the first of two, or the second of a bottleneck's three.
         y = graph.conv(
             y, *_fold(block[f"conv{i}"], block[f"bn{i}"]), stride if i == last - 1 else 1
         )
@@ -231,9 +231,9 @@ def _refine(graph: Graph, tree: Tree, x: str) -> str:
 
 
 def _fusions(graph: Graph, networks: Sequence[Tree], features: Sequence[Feature]) -> list[str]:
-    """The networks' fusion convolutions in one, for they read the same, then one output each.
+    """Computes the networks' fusion convolutions in one, on their common input; one output each.
 
-    The context's channels are mixed at its own size for all nine taps; then one matrix both
+    The context's channels are mixed at its own small size for all nine taps; then one matrix both
     upsamples them and shifts each tap to its place.
     """
     folded = [_fold(tree["fusion_conv"], tree["fusion_bn"]) for tree in networks]
@@ -288,7 +288,7 @@ def _gate(graph: Graph, network: Tree, x: str) -> str:
 def _shared_classifier(
     graph: Graph, tree: Tree, features: str, maps: str, size: Size, characters: int
 ) -> str:
-    """Logits B×Cp×outputs; each tap meets the features once for all maps."""
+    """Logits B×Cp×outputs; each tap is applied to the features once, for all maps."""
     kernel, bias = _fold(tree["conv"], tree["bn"])
     width, _, channels, hidden = kernel.shape
     seen = graph.constant(_seen_by_taps(size, width), np.int64)
@@ -313,7 +313,7 @@ def _shared_classifier(
 
 
 def _seen_by_taps(size: Size, width: int) -> np.ndarray:
-    """Where each tap looks for each place of the output: taps×places, in the padded picture."""
+    """Returns which places of the padded input each tap sees for each output: taps×places."""
     rows, columns = (np.arange(0, n, hpa.STRIDE) + np.arange(width)[:, None] for n in size)
     padded = size[1] + width - 1
     seen = rows[:, None, :, None] * padded + columns[None, :, None, :]

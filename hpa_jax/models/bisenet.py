@@ -1,7 +1,7 @@
-"""BiSeNet (Yu et al. 2018), cut as the paper cuts it: a backbone and task heads.
+"""BiSeNet (Yu et al. 2018), divided as in the paper into a backbone and task heads.
 
-The backbone (spatial and context path) makes the global features that the semantic and the
-position network share; each of the two is a feature fusion module of its own.
+The backbone (spatial and context path) computes the global features that the semantic and the
+position network share; each of the two is a feature fusion module.
 """
 
 import functools
@@ -50,12 +50,12 @@ class AttentionRefinement(nn.Module):
         return x_BHWC * gate_BC[:, None, None]
 
 
-# Context paths by name: of a width and a dtype, they give the features at 1/16 and 1/32.
+# Context paths by name: built with a width and a dtype, they return features at 1/16 and 1/32.
 BACKBONES = {name: functools.partial(resnet.ResNet, name) for name in resnet.STAGES}
 
 
 class Backbone(nn.Module):
-    """Images B×H×W×3 to `GlobalFeatures`."""
+    """Maps images B×H×W×3 to `GlobalFeatures`."""
 
     backbone: str
     width: float
@@ -80,10 +80,10 @@ class Backbone(nn.Module):
 class FusionConv(nn.Module):
     """3×3 convolution over [spatial, upsampled stage 3, upsampled stage 4].
 
-    Upsampling and shifting act on positions, mixing acts on channels, and the two commute: the
-    context's channels are mixed at its own small size for all nine taps, then moved to their
-    places. Same parameters and, up to rounding, same result as the plain form, which its
-    test states, at a third of the multiply-adds or less.
+    Upsampling and shifting act on positions, mixing acts on channels, and the two commute. So the
+    context's channels are mixed at their own small size for all nine taps, then moved to their
+    places. Parameters and, up to rounding, results are those of the plain form, which is written
+    out in the test, but it takes a third of the multiply-adds or less.
     """
 
     features: int
@@ -107,7 +107,7 @@ class FusionConv(nn.Module):
 
 
 def shifted_interpolation(source: int, target: int) -> np.ndarray:
-    """Interpolation matrices seen by the three taps of a zero-padded convolution: (3, t, s)."""
+    """Returns the interpolation matrix that each tap of a padded convolution sees: (3, t, s)."""
     padded = np.pad(layers.interpolation_matrix(source, target), ((1, 1), (0, 0)))
     return np.stack([padded[tap : tap + target] for tap in range(3)])
 

@@ -14,12 +14,12 @@ GREY_WEIGHTS = (19595, 38470, 7471)  # Pillow's, of red, green and blue, in 1 / 
 
 @flax.struct.dataclass
 class HPAOutput:
-    """What one forward pass gives.
+    """The output of a forward pass.
 
     Attributes:
       logits: B×Cp×outputs float32; outputs are the classes, then void if the network has it.
       maps: B×h×w×Cp, the HPA maps (softmax over positions, background dropped), or None
-        without attention; of the network's compute type, as what follows.
+        without attention; in the network's compute type, like the next two.
       semantic: B×h×w×(classes+1) semantic logits before batch norm, background last.
       position: B×h×w×(Cp+1) position logits before the softmax, background last, or None.
     """
@@ -33,8 +33,8 @@ class HPAOutput:
 class ModulatedConv(nn.Module):
     """5×5 convolution, stride 4, of features multiplied by each of P attention maps.
 
-    Each tap's product with the kernel is taken before a map comes in, once for all maps: same
-    parameters and, up to rounding, same result at a fifth of the multiply-adds.
+    Each tap's product with the kernel is taken before a map is applied, once for all maps. This
+    needs a fifth of the multiply-adds; parameters and, up to rounding, results are the same.
     """
 
     features: int
@@ -42,7 +42,7 @@ class ModulatedConv(nn.Module):
 
     @nn.compact
     def __call__(self, features_BHWC: jax.Array, maps_BHWP: jax.Array | None) -> jax.Array:
-        """Gives B×h×w×P×features; P is 1 without maps."""
+        """Returns B×h×w×P×features; P is 1 without maps."""
         taps = KERNEL**2
         shape = (KERNEL, KERNEL, features_BHWC.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
@@ -66,7 +66,7 @@ class ModulatedConv(nn.Module):
         return layers.add_channels(y.reshape(*size, -1, self.features), bias)
 
     def _patches(self, x_BHWC: jax.Array) -> jax.Array:
-        """taps×B×h×w×C: what each tap sees at each place of the output."""
+        """Returns what each tap sees at each place of the output: taps×B×h×w×C."""
         margin = KERNEL // 2
         x_BHWC = jnp.pad(x_BHWC, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
         ends = [n - KERNEL + 1 for n in x_BHWC.shape[1:3]]
@@ -80,7 +80,7 @@ class ModulatedConv(nn.Module):
 
 
 class CharacterClassifier(nn.Module):
-    """Semantic features, modulated by each of P attention maps, to P characters' logits.
+    """Maps semantic features, modulated by each of P attention maps, to P characters' logits.
 
     A 5×5 convolution block, a global mean and a dense layer (paper, "Shared Classifier").
     """
@@ -93,7 +93,7 @@ class CharacterClassifier(nn.Module):
     def __call__(
         self, features_BHWC: jax.Array, maps_BHWP: jax.Array | None, train: bool
     ) -> jax.Array:
-        """Gives B×P×outputs; P is 1 without maps."""
+        """Returns B×P×outputs; P is 1 without maps."""
         x = ModulatedConv(self.hidden, self.dtype, name="conv")(features_BHWC, maps_BHWP)
         x = nn.relu(norm.batch_norm(train, self.dtype, "bn")(x))
         return nn.Dense(self.outputs, dtype=self.dtype, name="dense")(x.mean(axis=(1, 2)))
@@ -104,17 +104,17 @@ class HPANet(nn.Module):
 
     Attributes:
       backbone: 'resnet18', 'resnet34', 'resnet50', 'resnet101', or another of `bisenet.BACKBONES`.
-      num_characters: Cp, the most characters a plate has.
-      num_classes: Cs, the characters that can be read, void not counted.
+      num_characters: Cp, the most characters on a plate.
+      num_classes: Cs, how many different characters can be read, not counting void.
       void: adds the void output, for plates shorter than Cp.
-      classifier: 'shared', or 'separate' for one classifier a position (table 4, "MC").
+      classifier: 'shared', or 'separate' for one classifier per position (table 4, "MC").
       attention: False drops the position network (table 4, "w/o HPA").
       width: multiplies every hidden channel count; 1 is the paper's network.
-      grey: sees plates in 8-bit grey, as the authors' released weights do.
+      grey: turns plates into 8-bit grey first, as the authors' released weights need.
       dtype: compute type; parameters stay float32.
 
     Raises, when it is initialised or applied:
-      ValueError: an attribute is none of these, or the images are no float B×H×W×3.
+      ValueError: an attribute has another value, or the images are not float B×H×W×3.
     """
 
     backbone: str = "resnet18"
@@ -155,7 +155,7 @@ class HPANet(nn.Module):
     def _classify(
         self, features_BHWC: jax.Array, maps_BHWC: jax.Array | None, train: bool
     ) -> jax.Array:
-        """B×Cp×outputs: one classifier reads all the maps, or each its own."""
+        """Returns B×Cp×outputs: one classifier reads all maps, or each reads its own."""
         sizes = (self.num_classes + self.void, layers.scaled(1000, self.width), self.dtype)
         if self.classifier == "shared":
             return CharacterClassifier(*sizes, name="classifier")(features_BHWC, maps_BHWC, train)
@@ -198,11 +198,11 @@ class HPANet(nn.Module):
 def _to_grey(images_BHWC: jax.Array) -> jax.Array:
     """Luminance (ITU-R 601), rounded to 8 bits with Pillow's integer weights, on all channels.
 
-    The gradient is that of the luminance before it is rounded.
+    The gradient is that of the luminance before rounding.
     """
     weights = jnp.array(GREY_WEIGHTS, jnp.float32)
     levels = jnp.round(images_BHWC.astype(jnp.float32) * 255) * weights
     grey = jnp.floor((levels.sum(axis=-1, keepdims=True) + 32768) / 65536) / 255
     smooth = (images_BHWC * (weights / 65536)).sum(axis=-1, keepdims=True)
-    grey += smooth - jax.lax.stop_gradient(smooth)  # which is 0
+    grey += smooth - jax.lax.stop_gradient(smooth)  # adds 0, but carries the gradient
     return jnp.broadcast_to(grey, images_BHWC.shape)

@@ -1,4 +1,4 @@
-"""The small parts that every network of the paper is made of."""
+"""The basic layers of the paper's networks."""
 
 import contextlib
 import contextvars
@@ -16,7 +16,7 @@ _FOR_ANY_DEVICE = contextvars.ContextVar("for_any_device", default=False)
 
 @contextlib.contextmanager
 def for_any_device() -> Iterator[None]:
-    """What is traced within takes no form that only a CPU gains by, for it may run elsewhere."""
+    """A context that traces code without CPU-only optimisations, because it may run elsewhere."""
     token = _FOR_ANY_DEVICE.set(True)
     try:
         yield
@@ -25,7 +25,7 @@ def for_any_device() -> Iterator[None]:
 
 
 def on_cpu() -> bool:
-    """Whether what is traced now is for a CPU."""
+    """Whether the code traced now is optimised for a CPU."""
     return jax.default_backend() == "cpu" and not _FOR_ANY_DEVICE.get()
 
 
@@ -35,9 +35,9 @@ def scaled(channels: int, width: float) -> int:
 
 
 def as_rows(x: jax.Array) -> jax.Array:
-    """On a CPU …×W×C as N×(W·C), over which sums run along memory: five times as fast.
+    """Reshapes …×W×C to N×(W·C) on a CPU, where sums then run along memory, five times as fast.
 
-    Elsewhere `x` itself: on a GPU the compiler chooses the layout of convolutions.
+    Elsewhere returns `x` itself: on a GPU the compiler chooses the layout of convolutions.
     """
     if x.ndim == 2 or not on_cpu():
         return x
@@ -45,31 +45,31 @@ def as_rows(x: jax.Array) -> jax.Array:
 
 
 def materialised(x: jax.Array) -> jax.Array:
-    """`x`, on a CPU computed once and laid down, if compiled with `machine.compiler_options`.
+    """Returns `x`, on a CPU computed once and stored if `machine.compiler_options` are used.
 
-    XLA would compute what goes into a convolution again in each loop that transposes it for the
+    Else XLA computes the input of a convolution again in each loop that transposes it for the
     gradients, and there against the order of memory.
     """
     return jax.lax.optimization_barrier(x) if on_cpu() else x
 
 
 def add_channels(x: jax.Array, bias_C: jax.Array) -> jax.Array:
-    """x + bias, whose gradient is a sum over `as_rows`."""
+    """Returns x + bias; the gradient of the bias is summed over `as_rows`."""
     rows = as_rows(x)
     return (rows + tile(bias_C, rows)).reshape(x.shape)
 
 
 def tile(x_C: jax.Array, rows: jax.Array) -> jax.Array:
-    """Values of channels, repeated along what `as_rows` gives."""
+    """Repeats values of channels to the length of the rows of `as_rows`."""
     return jnp.tile(x_C, rows.shape[-1] // x_C.size)
 
 
 def sum_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
-    """Sum of an element-wise `function` of arrays …×L over all but the last axis: (L,) float32."""
+    """Sums an element-wise `function` of arrays …×L over all but the last axis: (L,) float32."""
     rows = [x.reshape(-1, x.shape[-1]).astype(jnp.float32) for x in arrays]
     count, length = rows[0].shape
     if on_cpu() and count % 8 == 0:
-        # Eight rows at a time in one loop: XLA's own sums first lay down what they add up.
+        # Eight rows at a time in one fused loop: XLA's own sums would first store their terms.
         eights = [x.reshape(-1, 8, length) for x in rows]
         total = materialised(sum(function(*(x[:, i] for x in eights)) for i in range(8)))
     else:
@@ -80,7 +80,7 @@ def sum_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arra
 class Conv(nn.Module):
     """A square convolution padded by `size // 2` on every side.
 
-    PyTorch's padding; Flax's SAME aligns even sizes differently.
+    This is PyTorch's padding; Flax's SAME aligns even sizes differently.
     """
 
     features: int
@@ -125,15 +125,15 @@ def interpolation_matrix(source: int, target: int) -> np.ndarray:
 
 
 def apply_matrix(matrix: np.ndarray, x: jax.Array) -> jax.Array:
-    """A constant matrix (t, s) times each of x (…, s, n), along memory: gives (…, t, n)."""
+    """Multiplies a constant matrix (t, s) by x (…, s, n), along memory; returns (…, t, n)."""
     matrix = jnp.asarray(matrix, x.dtype)
     return jnp.matmul(jnp.broadcast_to(matrix, (*x.shape[:-2], *matrix.shape)), x)
 
 
 def upsample(x_BHWC: jax.Array, size: Sequence[int]) -> jax.Array:
-    """Bilinear resizing to `size` (height, width) with aligned corners; gives B×H×C×W.
+    """Resizes bilinearly to `size` (height, width) with aligned corners; returns B×H×C×W.
 
-    The channels come before the columns: both of its matrix products then run along memory.
+    The channels come before the columns so that both matrix products run along memory.
     """
     batch, height, width, channels = x_BHWC.shape
     columns = jnp.asarray(interpolation_matrix(width, size[1]).T, x_BHWC.dtype)

@@ -1,4 +1,4 @@
-"""Batch norm that is fast on a CPU too."""
+"""Batch norm that is also fast on a CPU."""
 
 import functools
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from jax.typing import DTypeLike
 from hpa_jax.models import layers
 
 EPSILON = 1e-5
-MOMENTUM = 0.9  # of the running statistics; PyTorch says 0.1
+MOMENTUM = 0.9  # of the running statistics; 0.1 in PyTorch's terms
 
 
 def _channel_means(
     function: Callable[..., jax.Array], channels: int, *rows: jax.Array
 ) -> jax.Array:
-    """Means of `function` of the rows over all but the channels, float32."""
+    """Returns the means of `function` of the rows over all but the channels, float32."""
     length = rows[0].shape[-1]
     means = layers.sum_rows(function, *rows) / (rows[0].size // length)
     return means.reshape(-1, channels).mean(axis=0)
@@ -27,17 +27,17 @@ def _channel_means(
 def normalise(
     rows: jax.Array, scale_C: jax.Array, bias_C: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Batch norm by the batch's own statistics (Ioffe and Szegedy 2015).
+    """Normalises by the batch's own statistics (Ioffe and Szegedy 2015).
 
-    Its gradient, in closed form, takes two sums over the batch, not five. First derivatives are for
-    reverse mode alone, further ones for either; none flow back from the statistics that it returns.
+    Its gradient in closed form takes two sums over the batch instead of five. First derivatives
+    work only in reverse mode, further ones in either; the returned statistics have no gradient.
 
     Args:
-      rows: what to normalise, `as_rows`.
+      rows: what to normalise, in the shape that `layers.as_rows` returns.
       scale_C, bias_C: learned, float32.
 
     Returns:
-      As `rows`, float32; (C,) mean and (C,) variance.
+      The normalised rows, float32; their mean (C,) and variance (C,).
     """
     return _normalise_forward(rows, scale_C, bias_C)[0]
 
@@ -51,7 +51,7 @@ def _standardise(
 
 
 def _normalise_forward(rows, scale_C, bias_C):
-    # In plain operations, of which second derivatives are taken.
+    # In plain operations, so that second derivatives can be taken.
     mean, square = (_channel_means(f, scale_C.size, rows) for f in (jnp.positive, jnp.square))
     var = jnp.maximum(square - jnp.square(mean), 0)
     y = _standardise(rows, mean, var, scale_C, bias_C)
@@ -80,9 +80,9 @@ normalise.defvjp(_normalise_forward, _normalise_backward)
 class BatchNorm(nn.Module):
     """Batch norm with the authors' numbers: epsilon 1e-5, PyTorch momentum 0.1 (Flax's 0.9).
 
-    Variables and values are those of `flax.linen.BatchNorm`, so the running variance is the mean
-    square (PyTorch's is n / (n - 1) of it, with n values of a channel in a batch). All sums, in the
-    forward as in the backward pass, are over `as_rows`.
+    Variables and values are those of `flax.linen.BatchNorm`, so the running variance is the biased
+    one (PyTorch's is n / (n - 1) times that, for n values of a channel in a batch). Both passes sum
+    over `layers.as_rows`.
     """
 
     dtype: DTypeLike
@@ -107,6 +107,6 @@ class BatchNorm(nn.Module):
 
 
 def batch_norm(train: bool, dtype: DTypeLike, name: str) -> Callable[[jax.Array], jax.Array]:
-    """`BatchNorm` of this batch's statistics in training, of the running ones in reading."""
-    # Said in the call, where `freezing.frozen_statistics` can overrule it.
+    """Returns a `BatchNorm`: by the batch's statistics in training, by running ones in reading."""
+    # An argument of the call, which `freezing.frozen_statistics` can override.
     return functools.partial(BatchNorm(dtype, name=name), use_running_average=not train)

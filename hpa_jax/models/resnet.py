@@ -85,7 +85,7 @@ class ResNet(nn.Module):
 
 
 def _max_pool(x: jax.Array, axis: int) -> jax.Array:
-    """Maxima of 3, stride 2, padded by 1: the pool, one axis at a time.
+    """Max-pools along one axis, with window 3, stride 2 and padding 1.
 
     Its gradient is element-wise; that of a window reduction is several times slower on a CPU.
     """
