@@ -219,7 +219,7 @@ def summary(assessed: Sequence[Assessed], known: Collection[str], places: int) -
             f"from {least} on: {sure.sum()}/{len(right)}, {right[sure].sum()} of them right"
         )
     if right.mean() > MOSTLY and 2 * accepted < right.sum():
-        lines.append("a few that are read surely count as wrong: are they labelled right?")
+        lines.append("a few confident readings count as wrong: are they labelled right?")
     return lines
 
 

@@ -184,7 +184,7 @@ def _main(argv: Sequence[str]) -> int:
             differing = convert_back(source, to)
             print(f"{to}: a state dictionary under the authors' names")
             if differing:
-                print(f"the authors' code must be made to take: {', '.join(differing)}")
+                print(f"the authors' code must be changed to take: {', '.join(differing)}")
     except ModuleNotFoundError as error:
         print(f"error: {error}: pip install 'hpa_jax[torch]'", file=sys.stderr)
         return 2

@@ -201,7 +201,7 @@ def _check_maps(config: ml_collections.ConfigDict) -> None:
             f"else ({estimated})"
         )
     if (config.loss.semantic or config.loss.position) and jax.process_index() == 0:
-        print(f"{lacking}: they train by their text alone, without LS and LP ({estimated})")
+        print(f"{lacking}: they train on their text alone, without LS and LP ({estimated})")
 
 
 def _tell_of_unused_splits(config: ml_collections.ConfigDict) -> None:

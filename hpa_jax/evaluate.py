@@ -196,7 +196,7 @@ def summary(pairs: Sequence[tuple[str, str]]) -> list[str]:
     provinces = collections.Counter(truth[0] for truth, _ in pairs if truth[0] in PROVINCES)
     if provinces:
         rest = sum(truth != UNKNOWN and truth[1:] == text[1:] for truth, text in pairs)
-        lines.append(f"  but for the province {rest}/{total} ({rest / total:.2%})")
+        lines.append(f"  ignoring the province {rest}/{total} ({rest / total:.2%})")
         rights = collections.Counter(truth[0] for truth, text in pairs if truth == text)
         each = ", ".join(f"{p} {rights[p]}/{n}" for p, n in provinces.most_common())
         lines.append(f"  by province: {each}")

@@ -224,9 +224,9 @@ def _check_request(
     if suffix != file_format and (file_format == "npz" or suffix.lower() in FORMATS):
         raise ValueError(f"{to}: must end in .{file_format}, or say --format for another")
     if file_format != "npz" and about:
-        raise ValueError("about is a line in an .npz alone")
+        raise ValueError("about is only for an .npz")
     if file_format != "npz" and bits != 16:
-        raise ValueError("bits are of an .npz alone: other files hold float32")
+        raise ValueError("bits are only for an .npz: other files hold float32")
 
 
 def _suffix(path: str | pathlib.Path) -> str:

@@ -36,7 +36,7 @@ def claim(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
         try:
             fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(f"{folder}: another run is at work in it: give another one") from error
+            raise ValueError(f"{folder}: another run is using it: give another one") from error
         except OSError:  # a file system without locks
             pass
         yield

@@ -64,7 +64,7 @@ def train_and_evaluate(
     fields.check(config)
     if config.batch_size % jax.device_count():
         raise ValueError(
-            f"batch_size {config.batch_size}: must divide by the {jax.device_count()} devices"
+            f"batch_size {config.batch_size}: must be divisible by the {jax.device_count()} devices"
         )
     reading = contextlib.nullcontext()
     if config.data.get("prepared"):
@@ -180,7 +180,7 @@ def resume_or_start(
     if first_process:
         print(f"resumed at step {state.step} of {config.num_steps}")
         if state.step >= config.num_steps:
-            print("nothing is left to train: a higher num_steps goes on")
+            print("nothing is left to train: raise num_steps to continue")
         for change in changes(config, workdir / "config.json"):
             print(f"another config than before: {change}")
     return state
@@ -204,7 +204,7 @@ def changes(config: ml_collections.ConfigDict, saved: pathlib.Path) -> list[str]
     try:
         before, now = (traverse_util.flatten_dict(json.loads(text), sep=".") for text in texts)
     except ValueError:  # an editor may have damaged it
-        return [f"{saved} is damaged, and not compared with"]
+        return [f"{saved} is damaged, and is not compared"]
     return [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         + (", which only a new run would take" if name.startswith("init.") else "")

@@ -147,7 +147,7 @@ def _tell_of_differences(reader: str, theirs: dict[str, Any], metadata: dict[str
         )
     unknown = "".join(c for c in metadata["charset"] if c not in theirs["charset"])
     if unknown:
-        print(f"{reader}: never learned {unknown}, untrained till now")
+        print(f"{reader}: never learned {unknown}, which start untrained")
     lost = "".join(c for c in theirs["charset"] if c not in metadata["charset"])
     if lost:
         print(f"{reader}: knows {lost} too, which the new charset leaves out")

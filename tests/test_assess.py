@@ -73,7 +73,7 @@ def test_the_printed_threshold_is_the_one_that_was_tried():
     assert "at no confidence are 99.5% right" in lines
     assert "from 0.9 on: 102/102, 100 of them right" in lines
     assert "expected calibration error 2.0%" in lines
-    assert lines[-1] == "a few that are read surely count as wrong: are they labelled right?"
+    assert lines[-1] == "a few confident readings count as wrong: are they labelled right?"
     lines = assess.summary(assessed[:100], "AB", 8)
     assert "from confidence 0.9999 on: 100/100 accepted, 100/100 of them right" in lines
     assert not any("labelled" in line for line in lines)

@@ -152,7 +152,7 @@ def test_from_the_users_tree_to_batches(tmp_path, capsys):
     datasets.prepare_run(other)
     assert "replaces other plates that were prepared there: {'base_" in capsys.readouterr().out
     datasets.train_batches(other, 4, 0)
-    assert "they train by their text alone" in capsys.readouterr().out
+    assert "they train on their text alone" in capsys.readouterr().out
     other.loss.character = 0.0
     with pytest.raises(ValueError, match="loss.character 0: no plate of base_train has character"):
         datasets.train_batches(other, 4, 0)
@@ -512,7 +512,7 @@ def test_nothing_is_prepared_where_a_run_reads(tmp_path):
     datasets.prepare_run(config)
 
     def prepare_meanwhile(*_):
-        with pytest.raises(ValueError, match="set: another run is at work in it"):
+        with pytest.raises(ValueError, match="set: another run is using it"):
             datasets.prepare_run(config)
         raise KeyboardInterrupt
 

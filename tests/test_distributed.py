@@ -190,6 +190,6 @@ def test_what_stops_one_process_is_said_and_keeps_none_waiting(tmp_path):
         said_by_the_first = processes[0].communicate()[0]
     for process, text in enumerate((said_by_the_first, said)):
         assert f"refused: workdir {tmp_path}/{process}: must be one folder that all" in text
-    assert f"refused: {tmp_path}/locked: another run is at work in it" in said_by_the_first
+    assert f"refused: {tmp_path}/locked: another run is using it" in said_by_the_first
     assert f"refused: {tmp_path}/locked: the first process was refused it" in said
     assert "error: a shard cannot be read" in said and processes[1].returncode == 1

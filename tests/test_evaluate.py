@@ -21,7 +21,7 @@ def test_chinese_plates_are_also_counted_but_for_the_province_and_by_it():
     pairs = [("皖A1", "皖A1"), ("皖A2", "苏A2"), ("苏A3", "苏A4"), ("?", "皖A5"), ("?", "皖")]
     assert evaluate.summary(pairs) == [
         "1/5 plates right (20.00%)",
-        "  but for the province 2/5 (40.00%)",
+        "  ignoring the province 2/5 (40.00%)",
         "  by province: 皖 1/2, 苏 0/1; besides them 2 missed by the detector or not writable, all "
         "wrong",
     ]
@@ -130,7 +130,7 @@ def test_results_go_to_the_run_by_the_name_of_their_test_set(tmp_path, monkeypat
     names = ["checkpoints", "failures_a.png", "failures_b.png"]
     assert {path.name for path in tmp_path.iterdir()} <= set(names)
     assert all((tmp_path / name).exists() for name in names[1:])
-    assert "b 1/2 plates right (50.00%)\n  but for the province 2/2" in said
+    assert "b 1/2 plates right (50.00%)\n  ignoring the province 2/2" in said
     assert "never seen" not in said and "HPA map" not in said
     rendered = quickstart.get_config()
     rendered.loss.semantic = 1.0

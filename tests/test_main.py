@@ -297,7 +297,7 @@ def test_convert_does_as_it_is_told(signals, monkeypatch, capsys):
     assert asked == [("weights.pth", "to", hpa_jax.GREECE, False), ("weights.pth", "to")]
     set_flags(monkeypatch, convert, FROM="hpa_jax")
     assert convert._main(["convert", "run"]) == 0
-    assert "must be made to take: colour plates" in capsys.readouterr().out
+    assert "must be changed to take: colour plates" in capsys.readouterr().out
     assert convert._main(["convert", "other"]) == 2
     assert "'torch': pip install 'hpa_jax[torch]'" in capsys.readouterr().err
 

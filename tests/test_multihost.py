@@ -14,7 +14,7 @@ from hpa_jax import multihost
 
 def test_a_folder_is_claimed_by_one_at_a_time(tmp_path):
     for claim in (multihost.claim, multihost.claim_together):
-        with claim(tmp_path), pytest.raises(ValueError, match="another run is at work in it"):
+        with claim(tmp_path), pytest.raises(ValueError, match="another run is using it"):
             claim(tmp_path).__enter__()
         with claim(tmp_path):
             pass
@@ -24,10 +24,10 @@ def test_a_folder_is_read_by_many_and_written_by_one(tmp_path):
     with (
         multihost.claim(tmp_path, shared=True),
         multihost.claim(tmp_path, shared=True),
-        pytest.raises(ValueError, match="another run is at work in it"),
+        pytest.raises(ValueError, match="another run is using it"),
     ):
         multihost.claim(tmp_path).__enter__()
-    with multihost.claim(tmp_path), pytest.raises(ValueError, match="another run is at work in it"):
+    with multihost.claim(tmp_path), pytest.raises(ValueError, match="another run is using it"):
         multihost.claim(tmp_path, shared=True).__enter__()
     with multihost.claim(tmp_path / "missing", shared=True):  # whoever reads it says so
         pass
@@ -57,7 +57,7 @@ def test_nfs_locks_a_folder_that_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", of_nfs)
     with (
         multihost.claim(tmp_path, shared=True),
-        pytest.raises(ValueError, match="another run is at work in it"),
+        pytest.raises(ValueError, match="another run is using it"),
     ):
         multihost.claim(tmp_path).__enter__()
 

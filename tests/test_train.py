@@ -145,7 +145,7 @@ def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
     told = capsys.readouterr().out
     assert "init.checkpoint was '' and is 'tw_small', which only a new run would take" in told
     assert f"log_every was {config.log_every} and is 7\n" in told
-    assert "resumed at step 4 of 4\nnothing is left to train: a higher num_steps goes on" in told
+    assert "resumed at step 4 of 4\nnothing is left to train: raise num_steps to continue" in told
     # A finished run's record stays.
     train.train_and_evaluate(config, run[0])
     assert "another config" not in capsys.readouterr().out
@@ -155,7 +155,7 @@ def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
     assert "another config than before: devices was 8 and is 2\n" in capsys.readouterr().out
     (run[0] / "config.json").write_text('{"batch')  # cut off in an editor
     train.train_and_evaluate(config, run[0])
-    assert "config.json is damaged, and not compared with" in capsys.readouterr().out
+    assert "config.json is damaged, and is not compared" in capsys.readouterr().out
 
 
 def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
@@ -250,7 +250,7 @@ def test_a_step_on_two_devices_is_that_on_one():
 def test_batch_must_divide_by_devices(config, tmp_path):
     other = config.copy_and_resolve_references()
     other.batch_size = 3
-    with pytest.raises(ValueError, match="batch_size 3: must divide by the 2 devices"):
+    with pytest.raises(ValueError, match="batch_size 3: must be divisible by the 2 devices"):
         train.train_and_evaluate(other, tmp_path)
 
 
