@@ -1,6 +1,6 @@
 """The fields that experiments on data sets of files add to `common`, and their arguments.
 
-Any folder of photographs with a labels.csv is an experiment by itself:
+This config itself trains on any folder of photographs with a labels.csv:
 
     python -m hpa_jax.main --config=configs/files.py:charset=china --mode=prepare \
         --config.data.root=FOLDER --config.data.prepared=prepared/mine
@@ -8,10 +8,10 @@ Any folder of photographs with a labels.csv is an experiment by itself:
         --config.data.prepared=prepared/mine
 
 It trains on the rows whose split is train and tests on those whose split is dev. `charset=` takes
-a known name or the characters themselves. With `init=READER` (`:init=cn_small`) it goes on from a
-shipped reader, a .npz or a run, in its width, image size, number of characters and, unless it is
-given, charset, at the paper's rate for trained weights. (A converted run has no config.json to
-tell these: give them.)
+a known name or the characters themselves. With `init=READER` (`:init=cn_small`) training continues
+from a shipped reader, a .npz or a run, at the paper's rate for trained weights. Width, image size,
+number of characters and, unless given, charset are taken from it. (A converted run has no
+config.json to take them from: give them.)
 """
 
 import json
@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
 
 
 def of_reader(init: str) -> tuple[float, tuple[int, int], int, str] | None:
-    """Width, image size, most characters and charset of a reader; None if nothing tells them."""
+    """Returns a reader's width, image size, num_characters and charset, or None if unknown."""
     if file := readers.compact_file(init):
         metadata = readers.load_compact(file)[1]
         network = metadata["network"]
@@ -48,7 +48,7 @@ def of_reader(init: str) -> tuple[float, tuple[int, int], int, str] | None:
 
 
 def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
-    """A config for a data set of files; `reader` is a name in hpa_jax.datasets.READERS."""
+    """Returns a config for a data set of files; `reader` is a name in hpa_jax.datasets.READERS."""
     c = common.get_config().unlock()
     c.model.backbone = backbone
     c.init.checkpoint = init
@@ -56,23 +56,23 @@ def base(reader: str, backbone: str, init: str) -> ml_collections.ConfigDict:
     c.optimizer.learning_rate = 2e-5 if init else 5e-4
     c.optimizer.warmup_steps = 0 if init else 500
 
-    c.data.styles = ()  # of plates that are rendered among those of files
+    c.data.styles = ()  # of the rendered plates (data.rendered)
     c.data.reader = reader
     c.data.root = f"data/{reader}"  # the user's own copy, as it was unpacked
-    c.data.prepared = f"prepared/{reader}"  # what --mode=prepare makes of it
+    c.data.prepared = f"prepared/{reader}"  # where --mode=prepare writes the prepared set
     c.data.train = "train"  # splits to train on, as TFDS writes them: "ac+rp"
-    c.data.test = ml_collections.ConfigDict({"dev": "dev"})  # name of a result -> its splits
-    c.data.rectify = False  # warp the corners to a rectangle; False: upright boxes, as the paper
+    c.data.test = ml_collections.ConfigDict({"dev": "dev"})  # result's name -> splits
+    c.data.rectify = False  # True: warp corners to a rectangle; False: upright boxes, as the paper
     c.data.margin = 0.15  # of surroundings kept on each side, as a share of the plate's size
-    c.data.estimate_boxes = ()  # styles by which to estimate character boxes from corners or box
+    c.data.estimate_boxes = ()  # styles from whose geometry missing character boxes are estimated
     c.data.detections = ""  # a CSV of boxes that a detector found (hpa_jax/data/detections.py)
-    c.data.skip_bad = False  # leave out and list what cannot be used; False: stop at the first
-    c.data.any_text = False  # keep test plates that the network cannot write; they count as wrong
-    c.data.fold_seed = 0  # Media Lab's: decides who is in which fold
+    c.data.skip_bad = False  # True: list and leave out bad rows and files; False: stop at the first
+    c.data.any_text = False  # keep test plates that the network cannot write, as wrong
+    c.data.fold_seed = 0  # Media Lab only: which photograph is in which fold
     c.data.jitter = 0.1  # random crop of training plates, as a share of their size
     c.data.augment = 1.0  # strength of augmentation on the device; 0: none
-    c.data.rendered = 0.0  # share of each training batch that is rendered plates of data.styles
-    c.data.workers = 2  # that decode and resize, for each process of a job
+    c.data.rendered = 0.0  # share of rendered plates (data.styles) in each training batch
+    c.data.workers = 2  # processes that decode and resize, per process of a job
     return c.lock()
 
 
@@ -81,7 +81,7 @@ def parse_arg(arg: str | None, **defaults: str | int) -> dict:
 
     Args:
       arg: the text; None or "" changes no default.
-      **defaults: the names that may be given; values take the type of their default.
+      **defaults: the names that may be given; values get the type of the default.
 
     Raises:
       ValueError: an unknown name, or a value of the wrong type.

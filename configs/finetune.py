@@ -1,12 +1,11 @@
-"""The paper's network as it is shipped (`tw_full`), trained on for another country's plates.
+"""Trains the shipped network of the paper's size (`tw_full`) further, for another country's plates.
 
     python -m hpa_jax.main --config=configs/finetune.py:greece --workdir=runs/greece
 
-With --config.num_steps=300 that came to 858 of 1,000 plates in ten minutes on two CPU cores.
---config.init.checkpoint=RUN starts from another reader. The argument is the country: greece, china
-or taiwan. Characters that the old charset shares with the new one keep what they learned; the
-ResNet keeps all it learned and stays as it is. A network narrower than the paper's is widened,
-unless its `--config.model.width` is given.
+With --config.num_steps=300 it read 858 of 1,000 plates in ten minutes on two CPU cores. The
+argument is the country: greece, china or taiwan. --config.init.checkpoint=RUN starts from another
+reader. Characters that the old and the new charset share keep what they learned; the ResNet is
+frozen. A network narrower than the paper's is widened, unless its `--config.model.width` is given.
 """
 
 import ml_collections

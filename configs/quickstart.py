@@ -1,7 +1,7 @@
 """A small HPA network on rendered Taiwanese plates: the whole way in a few minutes.
 
-1.3 million parameters. On two CPU cores it trains in under four minutes to at least 90 % of whole
-plates right on 1,000 fresh rendered ones, and writes a page of readings with their HPA maps.
+It has 1.3 million parameters. On two CPU cores it trains in under four minutes to at least 90 % of
+whole plates correct on 1,000 new rendered ones, and draws a page of readings with their HPA maps.
 
     python -m hpa_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 """
@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.image_size = (40, 144)  # seven tenths of the paper's pixels
     c.optimizer.learning_rate = 1e-3
     c.optimizer.warmup_steps = 20
-    c.loss.semantic = 0.0  # the dearest term on a CPU; text and positions teach enough
+    c.loss.semantic = 0.0  # the most expensive term on a CPU; the others teach enough
     c.batch_size = 16
     c.num_steps = 1_100
     c.log_every = 20

@@ -1,17 +1,18 @@
 """The shipped readers 'cn_small', 'cn' and 'cn_full', which read photographs of Chinese plates.
 
-They see batches of which three tenths are real plates and the others rendered: only these show all
-provinces, two rows and green plates. The small one goes on from the reader 'tw_small', whose
-letters and digits it knows; the wide one, of twice its channels, goes on from the small one
-(Net2Net). Two hours on two CPU cores, and an hour and a half more, on one, for the wide one: the
-first stages of both. docs/readers.md has the others. The full one, which is the paper's network at
-its size, goes on from the shipped 'cn' in the same way: 40 minutes on two cores, its first stage.
+Three tenths of each batch are real plates. The others are rendered: only these show all provinces,
+plates of two rows and green plates. The small reader starts from that of configs/reader_tw.py,
+which knows the letters and digits; the wide one, with twice the channels, from the small one
+(Net2Net). The small one takes two hours on two CPU cores, the wide one 1.5 hours on one. These are
+the first stages of 'cn_small' and 'cn'; docs/readers.md has the others. The full one, the paper's
+network at its size, starts from the shipped 'cn' in the same way: 40 minutes on two cores for its
+first stage.
 
 1. Prepare real plates, once: a folder with a labels.csv (hpa_jax/data/folder.py). The shipped
-   readers saw only rows whose licence allows it: all the others were taken out of that file first
+   readers saw only rows whose licence allows it: the others were removed from that file first
    (`grep -v "none stated" labels.csv`).
     python -m hpa_jax.main --config=configs/reader_cn.py --mode=prepare --config.data.root=FOLDER
-2. Train, with a folder of glyph images for the characters of China (docs/new_country.md):
+2. Train, with a folder of glyph images for the Chinese characters (docs/new_country.md):
     python -m hpa_jax.main --config=configs/reader_cn.py --workdir=runs/reader_cn \
         --config.data.fonts="('GLYPHS',)"
     python -m hpa_jax.main --config=configs/reader_cn.py:wide --workdir=runs/reader_cn_wide \
@@ -19,10 +20,10 @@ its size, goes on from the shipped 'cn' in the same way: 40 minutes on two cores
     python -m hpa_jax.main --config=configs/reader_cn.py:full --workdir=runs/reader_cn_full \
         --config.data.fonts="('GLYPHS',)"
 
-In one go, two hours on one core after those of `configs/reader_tw.py`, the first came to 425 of 436
-photographs with --config.num_steps=12000 --config.ema=0.998 --config.data.loose=1.0
---config.data.cut=0.1, and the second from there, with the last two of these and in an hour and a
-half more, to 425 as well.
+In a single run of two hours on one core, after the single run of `configs/reader_tw.py`, the first
+read 425 of 436 photographs with --config.num_steps=12000 --config.ema=0.998
+--config.data.loose=1.0 --config.data.cut=0.1, and from there the second, with the last two of these
+flags and in another 1.5 hours, 425 as well.
 """
 
 import ml_collections
@@ -42,13 +43,13 @@ def get_config(size: str = "small") -> ml_collections.ConfigDict:
     c.data.styles = ("china_blue", "china_yellow", "china_yellow_two_row", "china_green")
     c.data.weights = (6.0, 1.5, 1.0, 2.0)
     c.data.rendered = 0.7
-    c.loss.semantic = 0.0  # the dearest term on a CPU
+    c.loss.semantic = 0.0  # the most expensive term on a CPU
     c.optimizer.learning_rate = 1e-3
     c.optimizer.warmup_steps = 50
     c.batch_size = 32
     c.num_steps = 29_000
     c.eval_every = 2_000
-    c.data.test = ml_collections.ConfigDict()  # none chooses the checkpoint: `hpa_jax.assess` tests
+    c.data.test = ml_collections.ConfigDict()  # no dev set: test with `hpa_jax.assess`
     if size == "wide":
         c.init.checkpoint = "runs/reader_cn"
         c.model.width = 0.5

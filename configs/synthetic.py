@@ -4,11 +4,11 @@
     python -m hpa_jax.main --config=configs/synthetic.py:resnet101 --workdir=runs/synthetic101
 
 The argument is the backbone: resnet18 (the default), resnet34, resnet50 or resnet101. The paper's
-generator, schedule and length are unpublished: these are ours. Batch 256 is the paper's; its rate
-of 2e-5 starts from ImageNet weights, training from random ones needs a higher one.
+generator, schedule and length of training are unpublished: these are ours. Batch 256 is the
+paper's. Its rate of 2e-5 starts from ImageNet weights; random ones need a higher rate.
 
 With --config.batch_size=32 --config.num_steps=6000 the first command takes an hour on two CPU
-cores. It came to 913 of 1,000 fresh rendered plates, and to 216 of 228 real ones.
+cores. It then read 913 of 1,000 new rendered plates and 216 of 228 real ones.
 """
 
 import ml_collections

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All accelerators of this machine.
+# Trains on all accelerators of this machine.
 # usage: launch/local.sh configs/synthetic.py runs/synthetic [--config.batch_size=64 …]
 set -euo pipefail
 exec python -m hpa_jax.main --config="$1" --workdir="$2" "${@:3}"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Every worker of a Cloud TPU slice, at this clone's last commit, which must be pushed. Python there
-# must be 3.11 or newer and have venv; PYTHON=python3.12 before the command names another than python3.
-# The workdir, and --config.data.prepared, which is made once and on one machine
+# Trains on every worker of a Cloud TPU slice, at this clone's last commit, which must be pushed.
+# Python there must be 3.11 or newer and have venv; put PYTHON=python3.12 before the command to use
+# another than python3. WORKDIR and --config.data.prepared, which is made once, on one machine
 # (--mode=prepare), must be absolute paths that all workers see.
-# Each worker writes to hpa_jax/hpa.log and goes on when this connection ends: to save and stop, send
-# SIGTERM (gcloud … ssh NAME --worker=all --command 'pkill -f hpa_jax.[m]ain'). When a slice was
-# preempted, make it again and repeat the command.
+# Each worker writes to hpa_jax/hpa.log and carries on when this connection ends. To save and stop,
+# send SIGTERM (gcloud … ssh NAME --worker=all --command 'pkill -f hpa_jax.[m]ain'). If the slice
+# was preempted, create it again and repeat the command.
 # usage: launch/tpu_pod.sh NAME ZONE configs/synthetic.py WORKDIR [--config.batch_size=512 …]
 #        DRY_RUN=1 launch/tpu_pod.sh …   prints the commands instead
 set -euo pipefail
