@@ -1,16 +1,16 @@
 """AOLP, Application-Oriented License Plate (Hsu, Chen and Chung 2013): 2,049 Taiwanese plates.
 
-Two layouts are read. The official one, each archive unpacked, its folder often doubled:
+Two layouts are read. The official one, with each archive unpacked and its folder often doubled:
     Subset_AC/[Subset_AC/]Image/1.jpg
-    Subset_AC/[Subset_AC/]groundtruth_localization/1.txt    x1, y1, x2, y2, one a line
-    Subset_AC/[Subset_AC/]groundtruth_recognition/1.txt     one character a line
+    Subset_AC/[Subset_AC/]groundtruth_localization/1.txt    x1, y1, x2, y2, one per line
+    Subset_AC/[Subset_AC/]groundtruth_recognition/1.txt     one character per line
 and that of the HPA authors' release (VIM-LPR), crops with class ids:
     AC/image/AC_1.png   AC/char/AC_1.txt
 
-Splits: `ac`, `rp`, `le582` and `le175`. The official LE has 757 images; the paper tests on 582 of
-them (as do Zhuang et al. 2018) and nobody has published which. `le582` is a fixed random choice,
-`le175` the rest: test on `le582` for a figure of the paper's size, on both for the whole subset.
-Second plates of an image (`1_2.txt`) are kept apart as `ac_second` and so on.
+Splits: `ac`, `rp`, `le582` and `le175`. The official LE has 757 images. The paper tests on 582 of
+them (as do Zhuang et al. 2018), and nobody has published which. `le582` is a fixed random choice,
+`le175` the rest: test on `le582` for a test set of the paper's size, and on both for the whole
+subset. Second plates of an image (`1_2.txt`) are in splits of their own, `ac_second` and so on.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
 
     Args:
       root: the folder with Subset_AC, Subset_LE and Subset_RP (or AC, LE and RP), or one nearby.
-      on_bad: what to do with each file that cannot be used; raises unless told otherwise.
+      on_bad: called with the error for each file that cannot be used; by default raises it.
 
     Raises:
       DataError: no AOLP tree there.
@@ -42,7 +42,7 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
     root = files.locate(
         root,
         lambda folder: (
-            _subset_name(folder) not in SUBSETS  # else a doubled folder, AC in AC
+            _subset_name(folder) not in SUBSETS  # would be a doubled folder, AC in AC
             and any(_subset(child) for child in files.subfolders(folder))
         ),
         "AOLP folders Subset_AC, Subset_LE, Subset_RP (the inner archives unpacked too) or AC, LE, "
@@ -64,7 +64,7 @@ def _subset_name(folder: pathlib.Path) -> str:
 
 
 def _subset(folder: pathlib.Path) -> tuple[str, pathlib.Path] | None:
-    """Returns the subset's name and the folder that holds its images, if `folder` is a subset."""
+    """Returns a subset's name and the folder with its images; None if `folder` is no subset."""
     name = _subset_name(folder)
     if name not in SUBSETS:
         return None
@@ -81,7 +81,7 @@ def _subset(folder: pathlib.Path) -> tuple[str, pathlib.Path] | None:
 
 
 def _part(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns a folder's part by its name, in any case."""
+    """Returns the subfolder of this name in upper or lower case, or None."""
     parts = {child.name.lower(): child for child in files.subfolders(folder)}
     return parts.get(name)
 
@@ -101,7 +101,7 @@ def _official(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plat
         for label, split in labels.items():
             try:
                 box, path = _box(boxes / f"{label}.txt"), texts / f"{label}.txt"
-                # A second plate may lack its text; a first one that does is a mistake.
+                # A second plate may lack its text; the first must have one.
                 text = _text(path) if label == stem or path.exists() else ""
                 yield Plate(image_folder / name, f"{subset.upper()}/{label}", split, text, box)
             except DataError as error:
@@ -115,7 +115,7 @@ def _labelled(label: str, *folders: pathlib.Path) -> bool:
 
 def _box(path: pathlib.Path) -> Box:
     numbers = files.numbers(files.read_text(path), path)
-    if len(numbers) == 4:  # some of AOLP's have their ends the wrong way round
+    if len(numbers) == 4:  # in some of AOLP's boxes left and right or top and bottom are swapped
         (x1, x2), (y1, y2) = sorted(numbers[::2]), sorted(numbers[1::2])
         numbers = [x1, y1, x2, y2]
     return make_box(numbers, path)
@@ -143,7 +143,7 @@ def _vim_lpr(folder: pathlib.Path, subset: str, on_bad: OnBad) -> Iterator[Plate
 
 
 def decode_ids(label: str, source: object) -> str:
-    """Returns the text of a VIM-LPR label: class ids, one a line.
+    """Returns the text of a VIM-LPR label, which has one class id per line.
 
     Raises:
       DataError: not one to eight whole numbers from 0 to 33.
@@ -160,20 +160,20 @@ def decode_ids(label: str, source: object) -> str:
 
 
 def _splits(subset: str, stems: list[str]) -> dict[str, str]:
-    """Returns each image's split; LE is divided into the paper's number and the rest."""
+    """Returns each image's split; LE is divided into 582 images, as in the paper, and the rest."""
     if subset != "le":
         return dict.fromkeys(stems, subset)
-    # By each name alone, so that a file that is missing changes the place of one other at most.
+    # Chosen by the hash of each name, so that a missing file moves at most one other image.
     chosen = set(sorted(stems, key=_hash)[:PAPER_LE])
     return {stem: "le582" if stem in chosen else "le175" for stem in stems}
 
 
 def _hash(stem: str) -> bytes:
-    return hashlib.sha256(stem.rpartition("_")[2].encode()).digest()  # LE_1 is the other layout's 1
+    return hashlib.sha256(stem.rpartition("_")[2].encode()).digest()  # LE_1 and 1: the same image
 
 
 def _images(folder: pathlib.Path, on_bad: OnBad) -> dict[str, str]:
-    """The names of the images by their stems, which labels go by."""
+    """Returns stem -> file name of the images; labels are named by the stem."""
     images: dict[str, str] = {}
     for name in files.image_names(folder):
         stem = pathlib.PurePath(name).stem

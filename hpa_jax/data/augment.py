@@ -1,8 +1,8 @@
 """Augmentation on the device: the paper's list, on a batch of pictures and their maps.
 
 Noising, blurring, colour jittering, rotation, projection and cropping (paper, "Implementation
-Details"), with the effects that the renderer uses. Their strengths are unpublished and ours, as are
-uneven light, compression and sharpening among them. One homography moves a picture and its maps.
+Details"), by the same effects as in the renderer. The paper does not publish their strengths; ours
+also include uneven light, compression and sharpening. One homography moves a picture and its maps.
 """
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from hpa_jax.data import effects, warp
 from hpa_jax.data.draws import Draws
 
-# How strong light, tone and noise are beside a rendered plate's: photographs have their own.
+# Strength of light, tone and noise relative to rendered plates: photographs have their own.
 EFFECTS = 0.6
 
 
@@ -22,15 +22,15 @@ def augment(
     strength: float = 1.0,
     cut: float = 0.0,
 ) -> dict[str, jax.Array]:
-    """Augments a batch; pure, may be jitted.
+    """Returns an augmented batch; pure, may be jitted.
 
     Args:
       key: a random key.
       batch: the batch layout: `image` (B, H, W, 3) uint8, `semantic` and `position` (B, H, W)
-        uint8, `characters` (B, Cp) and the rest, which is returned as it is.
-      num_classes: the semantic map's background, which is also the void class.
-      strength: scales every effect; 0 changes nothing but rounding.
-      cut: share of plates, times strength, that lack up to a quarter at one side.
+        uint8, `characters` (B, Cp), and others, which are returned unchanged.
+      num_classes: the id of the semantic map's background and of the void class.
+      strength: scales every effect; 0 changes nothing except by rounding.
+      cut: share of plates, times strength, with up to a quarter cut off at one side.
 
     Returns:
       The batch with new `image`, `semantic` and `position`. Maps that are all background (rows
@@ -43,7 +43,7 @@ def augment(
         raise ValueError(f"images are {batch['image'].dtype}: must be uint8")
     num_characters = batch["characters"].shape[-1]
 
-    @jax.default_matmul_precision("float32")  # a TPU's own, and a GPU's, would be less than that
+    @jax.default_matmul_precision("float32")  # TPUs and GPUs default to less
     def one(
         key: jax.Array, image: jax.Array, semantic: jax.Array, position: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:

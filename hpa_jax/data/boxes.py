@@ -1,9 +1,9 @@
 """Character boxes of a plate whose corners are known, from the geometry of its style.
 
-For data without character boxes whose owner wants LS and LP (paper, equation 1) all the same. On
-rendered plates, whose writing is set as loosely as on real ones, estimated and true boxes have an
-intersection over union of 0.77 to 0.79 on average, and of 0.61 to 0.65 at the worst tenth
-(taiwan_old, china_blue, china_green, china_yellow_two_row; tests/data/test_boxes.py measures it).
+For data sets without character boxes that are to be trained with LS and LP (paper, equation 1). On
+rendered plates, whose characters are set as loosely as on real ones, estimated and true boxes have
+a mean intersection over union of 0.77 to 0.79, and of 0.61 to 0.65 at the worst tenth (taiwan_old,
+china_blue, china_green, china_yellow_two_row; measured by tests/data/test_boxes.py).
 """
 
 import dataclasses
@@ -53,11 +53,11 @@ def match_pattern(style: PlateStyle, text: str) -> str | None:
 def add_characters(plates: Iterable[Plate], styles: Sequence[PlateStyle]) -> Iterator[Plate]:
     """Estimates the character boxes that plates lack.
 
-    Of the styles that can write a plate's text, the one whose shape is nearest to the plate's is
-    taken: the same text may stand in one row or in two.
-    Where a plate's corners are unknown, its upright box stands for them, or all of its image: the
-    more it is tilted, the worse. Plates that have character boxes, fit no style or whose image
-    cannot be read pass unchanged.
+    Of the styles that can write a plate's text, the one whose aspect ratio is nearest to the
+    plate's is used, because the same text may be written in one row or in two.
+    If a plate's corners are unknown, its upright box or else its whole image is used instead; the
+    error grows with the plate's tilt. Plates that have character boxes already, that fit no style,
+    or whose image cannot be read are yielded unchanged.
     """
     for plate in plates:
         wanted = styles and plate.text and not plate.characters
@@ -70,17 +70,17 @@ def add_characters(plates: Iterable[Plate], styles: Sequence[PlateStyle]) -> Ite
 
 
 def _corners(plate: Plate) -> Corners | None:
-    """A plate's corners, as far as they are known; None if its image is needed and unreadable."""
+    """Returns the corners of a plate, its box or its image; None if its image is unreadable."""
     if plate.corners or plate.box:
         return plate.corners or box_corners(plate.box)
     try:
         return box_corners((0.0, 0.0, *map(float, images.size(plate.image))))
-    except DataError:  # which is told where its pixels are needed
+    except DataError:  # is reported later, where its pixels are needed
         return None
 
 
 def _unlikeness(corners: Corners, style: PlateStyle) -> float:
-    """How far a style's ratio of width to height is from that of a plate in a photograph."""
+    """Returns how far apart the aspect ratios of a style and a plate are, as a log ratio."""
     points = np.array(corners)
     sides = np.linalg.norm(points - np.roll(points, -1, axis=0), axis=1)
     ratio = (sides[0] + sides[2] + 1e-6) / (sides[1] + sides[3] + 1e-6)

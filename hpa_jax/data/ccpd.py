@@ -3,13 +3,13 @@
 Reads the releases of 2018, 2019 and 2020 (green), as unpacked:
     ccpd_base/*.jpg  ccpd_blur/*.jpg  …  splits/train.txt  splits/val.txt  splits/test.txt
     ccpd_green/train/*.jpg  ccpd_green/val/*.jpg  ccpd_green/test/*.jpg
-Everything known about a photograph is in its name (`parse_name`).
+All labels of a photograph are in its name (`parse_name`).
 
-Splits: `base_train` and `base_test` as the official lists say (the 2019 release calls its base
-test list val.txt), one for each other sub-set by its name (`blur`, `db`, `fn`, …), and
-`green_train`, `green_val`, `green_test`. Sub-sets share images: add their counts with care.
-Photographs in ccpd_np show no plate: their text is "". A folder of photographs under their official
-names, outside such a tree, is one split `loose`.
+Splits: `base_train` and `base_test` follow the official lists (in the 2019 release val.txt lists
+the test images); each other subset is a split of its name (`blur`, `db`, `fn`, …), and green has
+`green_train`, `green_val` and `green_test`. Subsets share images, so their counts do not add up.
+Photographs in ccpd_np show no plate: their text is "". In a folder outside such a tree,
+photographs with official names form one split, `loose`.
 """
 
 import os
@@ -32,7 +32,7 @@ from hpa_jax.data.plate import (
     stop,
 )
 
-EXPECTED = {  # of the releases of 2018 and 2019, and of 2020 (green)
+EXPECTED = {  # plates in the releases of 2018 and 2019; green: in that of 2020
     "base_train": (100_000,),
     "base_test": (100_000, 99_996),
     "blur": (5_000, 20_611),
@@ -47,7 +47,7 @@ EXPECTED = {  # of the releases of 2018 and 2019, and of 2020 (green)
     "green_test": (5_006,),
 }
 
-# Tables of the data set's README. The last entry of each, "O", means no character: never letter O.
+# The tables in the data set's README. The last entry of each, "O", means "no character".
 PROVINCES = "皖沪津渝冀晋蒙辽吉黑苏浙京闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新警学O"
 ALPHABETS = "ABCDEFGHJKLMNPQRSTUVWXYZO"
 ADS = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789O"
@@ -60,21 +60,21 @@ NAME = re.compile(
     rf"({_POINT}_{_POINT}_{_POINT}_{_POINT})-([0-9]{{1,2}}(?:_[0-9]{{1,2}}){{6,7}})-"
     r"[0-9]{1,3}-[0-9]{1,3}"
 )
-# The box is the corners' hull in most sub-sets; elsewhere another hand drew it, and it misses the
-# hull by up to a third on the photographs that we have.
+# In most subsets the box is the hull of the corners. In others it was drawn separately, and its
+# overlap with the hull is lower.
 MIN_OVERLAP = 0.3
 FORMAT = "area-tilt-x1&y1_x2&y2-RB_LB_LT_RT-plate-brightness-blurriness"
 
 
 class Name(NamedTuple):
-    """What a photograph's name says of its plate.
+    """The labels in a photograph's name.
 
-    The plate's share of the picture, its tilt, brightness and blurriness are there too, in units
-    that differ by release; nothing here reads them.
+    The name also has the plate's share of the picture, its tilt, brightness and blurriness, in
+    units that differ between releases; these are not read.
 
     Attributes:
       box: the plate's box in pixels.
-      corners: the plate's corners in pixels, from left-top clockwise.
+      corners: the plate's corners in pixels, clockwise from left-top.
       text: the plate's seven characters (eight on green plates).
     """
 
@@ -84,10 +84,10 @@ class Name(NamedTuple):
 
 
 def parse_name(name: str) -> Name:
-    """Reads a photograph's name, with or without folder and suffix.
+    """Parses a photograph's name, with or without folder and suffix.
 
     Raises:
-      DataError: not a CCPD name, or its parts contradict each other.
+      DataError: not a CCPD name, or its box and corners contradict each other.
     """
     fields = NAME.fullmatch(name.rpartition("/")[2].removesuffix(".jpg"))
     if not fields:
@@ -104,7 +104,7 @@ def parse_name(name: str) -> Name:
 
 
 def decode_indices(indices: list[int], source: object) -> str:
-    """Returns a plate's text from its indices into PROVINCES, ALPHABETS and (the rest) ADS.
+    """Returns a plate's text from indices into PROVINCES, ALPHABETS and, for all others, ADS.
 
     Raises:
       DataError: an index is past the end of its table, or means "no character".
@@ -118,11 +118,11 @@ def decode_indices(indices: list[int], source: object) -> str:
 
 
 def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
-    """Yields the plates of a CCPD tree: of each sub-set that is there, by name.
+    """Yields the plates of a CCPD tree, subset by subset, in the order of their names.
 
     Args:
       root: the folder with ccpd_base and the others, or one nearby.
-      on_bad: what to do with each file that cannot be used; raises unless told otherwise.
+      on_bad: called with the error for each file that cannot be used; by default raises it.
 
     Raises:
       DataError: no CCPD tree there, or ccpd_base without its lists.
@@ -141,13 +141,13 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
             yield from _base(root, folder, on_bad)
             continue
         yield from _plates(folder, subset, on_bad)
-        for part in files.subfolders(folder):  # green comes divided
+        for part in files.subfolders(folder):  # only green has these
             if part.name.lower() in PARTS:
                 yield from _plates(part, f"{subset}_{part.name.lower()}", on_bad)
 
 
 def _undoubled(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the folder of the same name in a folder, as unpacking makes them, or this one."""
+    """Returns the inner folder where unpacking has doubled one (X/X), otherwise the folder."""
     inner = folder / folder.name
     return inner if inner.is_dir() else folder
 
@@ -158,12 +158,12 @@ def _is_subset(folder: pathlib.Path) -> bool:
 
 def _has_subsets(folder: pathlib.Path) -> bool:
     below = files.subfolders(folder)
-    return any(_is_subset(child) and child.name != folder.name for child in below)  # not doubled
+    return any(_is_subset(child) and child.name != folder.name for child in below)  # X/X: doubled
 
 
 def _is_loose(folder: pathlib.Path) -> bool:
     if _is_subset(folder) or _is_subset(folder.parent):
-        return False  # a part of the usual tree, which is found above it
+        return False  # part of a CCPD tree, whose root is above
     return any(NAME.fullmatch(entry.stem) for entry in folder.glob("*.jpg"))
 
 
@@ -185,7 +185,7 @@ def _plate(folder: pathlib.Path, name: str, split: str, on_bad: OnBad) -> Iterat
 
 
 def _base(root: pathlib.Path, folder: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
-    """Yields the base plates; those that no list names are `base_other`."""
+    """Yields the plates of base; those in none of the lists are in the split `base_other`."""
     split_of = _base_lists(root)
     for name in files.image_names(folder):
         yield from _plate(folder, name, split_of.pop(name, "base_other"), on_bad)

@@ -1,9 +1,9 @@
 """CLPD, Chinese License Plate Dataset (Zhang et al. 2020): 1,200 photographs, 31 provinces.
 
-Layout: CLPD.csv (GBK or UTF-8) with the header path,x1,y1,x2,y2,x3,y3,x4,y4,label beside the
-folder CLPD_1200/ that its paths name. The points are left-top, right-top, right-bottom,
-left-bottom; where they are not, only their box is kept. New-energy plates have eight characters;
-partly hidden ones show fewer than seven.
+Layout: CLPD.csv (GBK or UTF-8) with the header path,x1,y1,x2,y2,x3,y3,x4,y4,label, beside the
+folder CLPD_1200/ that its paths begin with. The points are left-top, right-top, right-bottom,
+left-bottom; of points in another order only the upright box is kept. New-energy plates have eight
+characters; partly hidden ones show fewer than seven.
 
 One split, `test`: the paper trains on CCPD base only and tests on all of CLPD.
 """
@@ -36,7 +36,7 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
 
     Args:
       root: the folder with CLPD.csv and CLPD_1200/, or one nearby.
-      on_bad: what to do with each row that cannot be used; raises unless told otherwise.
+      on_bad: called with the error for each row that cannot be used; by default raises it.
 
     Raises:
       DataError: no CLPD.csv there.
@@ -57,7 +57,7 @@ def parse_row(row: dict[str, str], root: pathlib.Path, where: str) -> Plate:
     """
     values = files.cells({name: row[name] for name in POINTS}, where)
     points = list(zip(values[::2], values[1::2], strict=True))
-    corners = None  # of points in another order; the paper's protocol needs their box alone
+    corners = None  # unless in the right order; the paper's protocol needs only the box
     if points == from_left_top(points):
         with contextlib.suppress(DataError):
             corners = make_corners(points, where)

@@ -1,4 +1,4 @@
-"""Cutting a plate out of its photograph, with margin, upright or rectified."""
+"""Cuts a plate out of its photograph, with a margin, upright or rectified."""
 
 import dataclasses
 import math
@@ -8,10 +8,10 @@ from PIL import Image
 
 from hpa_jax.data.plate import Box, Corners, DataError, Plate, box_corners, hull
 
-# A crop is shrunk until its plate is this wide or this high, whichever comes first: half again what
-# networks see, so that augmentation may zoom, and no more, so that the prepared set stays small.
+# A crop is shrunk until its plate is this wide or this high, whichever comes first: 1.5 times the
+# network's input, so that augmentation can zoom in, and no more, so that prepared sets stay small.
 MAX_WIDTH, MAX_HEIGHT = 240, 75
-MIN_WIDTH, MIN_HEIGHT = 4, 2  # of a plate: smaller ones are mistakes, such as shares of the image
+MIN_WIDTH, MIN_HEIGHT = 4, 2  # of a plate; smaller boxes are mistakes, such as shares of the image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Crop:
 
 
 def crop_plate(photograph: Image.Image, plate: Plate, rectify: bool, margin: float) -> Crop:
-    """Cuts a plate out of its photograph.
+    """Returns the crop of a plate from its photograph, shrunk to the size of prepared sets.
 
     Args:
       photograph: RGB.
-      plate: its geometry says where.
-      rectify: warps the plate's corners to a rectangle; otherwise its upright box is cut out.
-      margin: how much of the surroundings stays, as a share of the plate's size on each side.
+      plate: gives the box, the corners and the characters' corners.
+      rectify: whether to warp the plate's corners to a rectangle, or cut out its upright box.
+      margin: surroundings to keep on each side, as a share of the plate's size.
 
     Raises:
       DataError: the box lies outside the image or is tiny, the characters' boxes lie outside it, or
@@ -66,7 +66,7 @@ def crop_plate(photograph: Image.Image, plate: Plate, rectify: bool, margin: flo
 
 
 def _check_characters(plate: Plate, box: Box) -> None:
-    """Refuses characters elsewhere than on their plate: their maps would teach nonsense."""
+    """Refuses characters that are not on their plate: their maps would be wrong."""
     if not plate.characters:
         return
     around = hull([point for corners in plate.characters for point in corners])
@@ -91,14 +91,14 @@ def _upright(image: Image.Image, box: Box, characters: np.ndarray, margin: float
 
 def _rectified(image: Image.Image, corners: Corners, characters: np.ndarray, margin: float) -> Crop:
     left_top, right_top, right_bottom, left_bottom = corners
-    # Slanted sides make a plate look taller than it is, never wider: sizes need no finer estimate,
-    # since networks see one size only.
+    # Slanted sides make the height too large. This does no harm, because the crop is resized to
+    # the network's input.
     width = max(math.dist(left_top, right_top), math.dist(left_bottom, right_bottom))
     height = max(math.dist(left_top, left_bottom), math.dist(right_top, right_bottom))
     dx, dy = round(margin * width), round(margin * height)
     box = (dx, dy, dx + max(2, round(width)), dy + max(2, round(height)))
     to_photograph = homography(box_corners(box), corners)
-    # Pillow maps pixel centres, and adds the half pixel itself.
+    # Pillow transforms pixel centres: it adds the half pixel itself.
     cut = image.transform(
         (box[2] + dx, box[3] + dy),
         Image.Transform.PERSPECTIVE,
@@ -112,9 +112,9 @@ def _rectified(image: Image.Image, corners: Corners, characters: np.ndarray, mar
 
 
 def _shrink(cut: Image.Image, width: float, height: float) -> tuple[Image.Image, np.ndarray]:
-    """A crop, shrunk until its plate of width×height is as small as the prepared set has it.
+    """Shrinks a crop until its plate of width×height fits MAX_WIDTH or MAX_HEIGHT.
 
-    Returns it and its horizontal and vertical scale, float32 (2,), which rounding sets apart.
+    Returns the crop and its x and y scales, float32 (2,), which differ by rounding.
     """
     scale = min(1.0, max(MAX_WIDTH / width, MAX_HEIGHT / height))
     size = tuple(max(1, round(scale * extent)) for extent in cut.size)
@@ -123,7 +123,7 @@ def _shrink(cut: Image.Image, width: float, height: float) -> tuple[Image.Image,
 
 
 def homography(source: Corners, target: Corners) -> np.ndarray:
-    """Returns the 3×3 homography that takes four points to four others."""
+    """Returns the 3×3 homography that maps four points to four others."""
     rows, values = [], []
     for (x, y), (u, v) in zip(source, target, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
@@ -133,7 +133,7 @@ def homography(source: Corners, target: Corners) -> np.ndarray:
 
 
 def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Moves points (..., 2) by a 3×3 homography."""
+    """Returns points (..., 2) mapped by a 3×3 homography."""
     moved = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1) @ matrix.T
     return moved[..., :2] / moved[..., 2:]
 
@@ -145,7 +145,7 @@ def _clip(box: Box, bounds: Box) -> Box | None:
 
 
 def _is_mostly(box: Box, inside: Box | None) -> bool:
-    """Whether what `_clip` left of a box is at least half of it."""
+    """Returns whether at least half of a box is left after `_clip`."""
     return inside is not None and _area(inside) >= 0.5 * _area(box)
 
 

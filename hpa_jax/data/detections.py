@@ -1,9 +1,9 @@
-"""Plates where a detector found them, in place of their labelled boxes (paper, "Experiments").
+"""Plates where a detector found them, instead of their labelled boxes (paper, "Experiments").
 
-The detector is the user's; the paper's is a YOLOv4, trained on CCPD's training set, whose boxes are
-unpublished. What it found is a CSV with the header file,x1,y1,x2,y2, one line a box:
-the photograph's path in the data set's folder, and the box in the photograph's pixels. Further
-columns, such as a score, are ignored; a photograph may have several lines, or none.
+The paper's detector is a YOLOv4, trained on CCPD's training set, whose boxes are unpublished. The
+boxes of yours are a CSV with the header file,x1,y1,x2,y2 and one line per box: the photograph's
+path in the data set's folder, and the box in pixels of the photograph. Further columns, such as a
+score, are ignored. A photograph may have several lines, or none.
 """
 
 import collections
@@ -16,18 +16,18 @@ from hpa_jax.data import files, folder
 from hpa_jax.data.plate import Box, DataError, OnBad, Plate, make_box, overlap, stop
 
 COLUMNS = ("file", *folder.BOX)
-MIN_OVERLAP = 0.7  # a plate that no box covers so well is wrong, whatever is read
+MIN_OVERLAP = 0.7  # IoU; a plate without such a box counts as wrong, whatever is read
 
 
 def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path, list[Box]]:
-    """Returns the boxes that were found in each photograph.
+    """Returns the detected boxes of each photograph.
 
     Args:
       table: the CSV.
-      root: the folder that its paths start from.
+      root: the folder that its paths are relative to.
 
     Raises:
-      DataError: it cannot be read, names a photograph that is not there, or is not in pixels.
+      DataError: the CSV cannot be read, names a missing photograph, or has boxes not in pixels.
     """
     found = collections.defaultdict(list)
     for where, row in files.read_table(pathlib.Path(table), COLUMNS):
@@ -46,15 +46,15 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
 def place(
     plates: Iterable[Plate], found: dict[pathlib.Path, list[Box]], on_bad: OnBad = stop
 ) -> Iterator[Plate]:
-    """Moves each plate's box to the detected one that covers it best; marks those that none covers.
+    """Replaces each plate's box by the detected one with the highest IoU, or marks it as missed.
 
     A missed plate keeps its labelled box: it can be trained on, and counts as wrong in a test.
-    Photographs that show no plate (text "") pass unchanged.
+    Photographs that show no plate (text "") are yielded unchanged.
 
     Args:
-      plates: as they are labelled.
-      found: what `read` gave.
-      on_bad: hears of plates without a labelled box to compare with; raises unless told otherwise.
+      plates: with their labelled boxes.
+      found: the result of `read`.
+      on_bad: called with the error for each plate without a labelled box; by default raises it.
     """
     for plate in plates:
         if not plate.text:
@@ -73,5 +73,5 @@ def place(
 
 
 def _real(path: pathlib.Path) -> pathlib.Path:
-    """A path without links; one that a link in a circle is in as it is, where pathlib raises."""
+    """Resolves links; unlike pathlib's, os's does not raise where they form a circle."""
     return pathlib.Path(os.path.realpath(path))

@@ -1,4 +1,4 @@
-"""Random numbers by the handful: one draw from a key, dealt out number by number."""
+"""Random numbers for many small decisions: one draw from a key, dealt out number by number."""
 
 import math
 
@@ -7,11 +7,11 @@ import jax.numpy as jnp
 
 
 class Draws:
-    """Deals out `count` uniform numbers drawn at once, since many small draws are slow.
+    """Deals out `count` uniform numbers that are drawn at once, because many small draws are slow.
 
     Which number goes where is fixed when a function is traced, so a function that makes its own
-    `Draws` from a key is pure. `strength` scales all that departs from a plain plate: at 0,
-    `spread` and `up_to` give 0 and `chance` never happens; `uniform` is not scaled.
+    `Draws` from a key is pure. `strength` scales how far results depart from a plain plate: at 0,
+    `spread`, `up_to` and `chance` return 0; `uniform` and `index` are not scaled.
     """
 
     def __init__(self, key: jax.Array, count: int, strength: float = 1.0) -> None:
@@ -22,7 +22,7 @@ class Draws:
     def uniform(
         self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()
     ) -> jax.Array:
-        """Uniform numbers in [low, high)."""
+        """Returns uniform numbers in [low, high)."""
         size = math.prod(shape)
         if self._dealt + size > len(self._numbers):
             raise ValueError(f"Draws: only {len(self._numbers)} numbers were drawn, ask for more")
@@ -31,18 +31,18 @@ class Draws:
         return low + (high - low) * dealt
 
     def up_to(self, amount: float, shape: tuple[int, ...] = ()) -> jax.Array:
-        """Uniform numbers from 0 to `amount`."""
+        """Returns uniform numbers from 0 to strength × `amount`."""
         return self.strength * self.uniform(0.0, amount, shape)
 
     def spread(self, amount: float, shape: tuple[int, ...] = ()) -> jax.Array:
-        """Numbers from -amount to amount, those near 0 more often (triangular)."""
+        """Returns numbers from -amount to amount, times strength (triangular distribution)."""
         two = self.uniform(-0.5, 0.5, (2, *shape))
         return self.strength * amount * (two[0] + two[1])
 
     def chance(self, probability: float) -> jax.Array:
-        """1.0 with this probability, else 0.0."""
+        """Returns 1.0 with this probability, times strength, otherwise 0.0."""
         return (self.uniform() < probability * self.strength).astype(jnp.float32)
 
     def index(self, count: jax.Array | int, shape: tuple[int, ...] = ()) -> jax.Array:
-        """A whole number from 0 to count - 1."""
+        """Returns whole numbers from 0 to count - 1."""
         return jnp.floor(self.uniform(shape=shape) * count).astype(jnp.int32)
