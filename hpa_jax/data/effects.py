@@ -1,7 +1,7 @@
-"""What light, lens, sensor and compression do to a picture of a plate.
+"""The effects of light, lens, sensor and compression on a picture of a plate.
 
-Used alike on rendered plates and, as augmentation, on photographs. Pictures here are planar:
-float32 (3, height, width), 0 to 1. All functions are pure and may be jitted and vmapped.
+Used on rendered plates and, as augmentation, on photographs. Pictures here are planar: float32
+(3, height, width), 0 to 1. All functions are pure and may be jitted and vmapped.
 """
 
 import jax
@@ -11,26 +11,26 @@ import numpy as np
 from hpa_jax.data.draws import Draws
 from hpa_jax.data.warp import pixel_grid
 
-LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are to the eye
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in brightness
 
 
 def smooth_noise(draws: Draws, grid: tuple[int, int], size: tuple[int, int]) -> jax.Array:
-    """A smooth random field of `size` (height, width), -1 to 1, from a coarse random grid."""
+    """Returns a smooth random field of `size` (height, width), -1 to 1, from a coarse grid."""
     rows, columns = (_spread_matrix(fine, coarse) for fine, coarse in zip(size, grid, strict=True))
     return rows @ draws.uniform(-1.0, 1.0, grid) @ columns.T
 
 
 def _spread_matrix(fine: int, coarse: int) -> np.ndarray:
-    """Bilinear interpolation of `coarse` values to `fine` ones, as a matrix."""
+    """Returns the matrix that interpolates `coarse` values to `fine` ones bilinearly."""
     place = (np.arange(fine) + 0.5) / fine * (coarse - 1)
     return np.maximum(0, 1 - abs(place[:, None] - np.arange(coarse))).astype(np.float32)
 
 
 def take_picture(draws: Draws, key: jax.Array, scene: jax.Array) -> jax.Array:
-    """A scene in random light, as a camera's file shows it: all effects, in their order.
+    """Returns a scene as a camera stores it in random light, by all effects in their order.
 
     Args:
-      draws: where the parameters come from.
+      draws: gives the effects' parameters.
       key: a random key for the noise.
       scene: (3, height, width) float32, 0 or more.
 
@@ -43,7 +43,7 @@ def take_picture(draws: Draws, key: jax.Array, scene: jax.Array) -> jax.Array:
 
 
 def light(draws: Draws, image: jax.Array) -> jax.Array:
-    """Uneven and coloured light: a gradient, soft patches, the edge of a shadow, a glare."""
+    """Adds uneven, coloured light: a gradient, soft patches, the edge of a shadow, a glare."""
     size = image.shape[1:]
     x, y = pixel_grid(size)
     slope = draws.spread(0.5) * (x - 0.5) + draws.spread(0.4) * (y - 0.5)
@@ -64,9 +64,9 @@ def light(draws: Draws, image: jax.Array) -> jax.Array:
 
 
 def tone(draws: Draws, image: jax.Array) -> jax.Array:
-    """A curve for each colour, then exposure, contrast, haze and saturation, down to grey pictures.
+    """Applies a curve for each colour, then exposure, contrast, haze and saturation (0 is grey).
 
-    The result may exceed 1: what is too bright for the sensor blooms in `photograph`.
+    The result may exceed 1: `photograph` blurs overexposed parts before it clips them.
     """
     gamma = jnp.exp2(draws.spread(0.5) + draws.spread(0.3, (3, 1, 1)))
     image = jnp.maximum(image, 1e-4) ** gamma
@@ -84,12 +84,12 @@ def tone(draws: Draws, image: jax.Array) -> jax.Array:
 
 
 def photograph(draws: Draws, key: jax.Array, image: jax.Array) -> jax.Array:
-    """Focus and motion blur, a sensor of few pixels with its noise, JPEG's blocks, sharpening.
+    """Adds focus and motion blur, a sensor's low resolution and noise, JPEG blocks and sharpening.
 
-    The lens blurs before the sensor clips at 1, so overexposed light spreads over what is dark.
+    The lens blurs before the sensor clips at 1, so overexposed light spreads over dark parts.
 
     Args:
-      draws: where the parameters come from.
+      draws: gives the effects' parameters.
       key: a random key for the noise.
       image: (3, height, width), 0 or more.
     """
@@ -116,7 +116,7 @@ def _resample(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Arra
 
 
 def _reduce(length: int, scale: jax.Array, blur: jax.Array) -> jax.Array:
-    """Blurs (Gaussian, in pixels) and reduces by `scale`, into the first pixels of `length`."""
+    """Returns the matrix that blurs (Gaussian) and reduces by `scale`, into the first pixels."""
     pixels = jnp.arange(length)
     centre = jnp.minimum((pixels + 0.5) / scale - 0.5, length - 1)
     variance = jnp.square(blur) + 0.2 * (1 / jnp.square(scale) - 1) + 0.01
@@ -125,9 +125,9 @@ def _reduce(length: int, scale: jax.Array, blur: jax.Array) -> jax.Array:
 
 
 def enlarge(length: int, scale: jax.Array, sharpness: jax.Array) -> jax.Array:
-    """Undoes the reduction of `_reduce`, bilinearly, and sharpens as cameras do.
+    """Returns the matrix that enlarges what `_reduce` reduced, bilinearly, and sharpens.
 
-    A small pixel takes `sharpness` of each neighbour away and adds as much of itself: halos.
+    Sharpening subtracts `sharpness` of each neighbour of a reduced pixel, which gives halos.
     """
     pixels = jnp.arange(length)
     place = jnp.clip((pixels + 0.5) * scale - 0.5, 0, jnp.maximum(length * scale - 1, 0))
@@ -141,10 +141,10 @@ def enlarge(length: int, scale: jax.Array, sharpness: jax.Array) -> jax.Array:
 def sensor_noise(
     key: jax.Array, size: tuple[int, int], amplitude: jax.Array, colour: jax.Array
 ) -> jax.Array:
-    """Noise (3, height, width): grey with deviation `amplitude`, and `colour` times it coloured.
+    """Returns noise (3, height, width): grey of deviation `amplitude`, and `colour` times coloured.
 
-    One random word a pixel: its four bytes add up to nearly normal noise, and their differences
-    are independent of the sum.
+    One random word per pixel: the sum of its four bytes, the grey noise, is nearly normal, and
+    their differences are uncorrelated with the sum.
     """
     word = jax.random.bits(key, size)
     levels = [((word >> shift) & 255).astype(jnp.float32) for shift in (0, 8, 16, 24)]
@@ -155,10 +155,9 @@ def sensor_noise(
 
 
 def jpeg(image: jax.Array, coarseness: jax.Array) -> jax.Array:
-    """Does to a picture what JPEG does: brightness rounded in 8×8 blocks, colour at half the size.
+    """Imitates JPEG: rounds the cosine transform of 8×8 blocks of brightness, and halves colour.
 
-    Brightness is rounded in the cosine transform. Coarseness 1 is about quality 50, 0 changes
-    nothing.
+    A coarseness of 1 is about quality 50; 0 changes nothing.
     """
     _, height, width = image.shape
     image = jnp.pad(image, ((0, 0), (0, -height % 8), (0, -width % 8)), mode="edge")
@@ -178,12 +177,12 @@ def jpeg(image: jax.Array, coarseness: jax.Array) -> jax.Array:
 
 
 def _pair_means(length: int) -> np.ndarray:
-    """The matrix that gives both of two neighbours their mean."""
+    """Returns the matrix that replaces each pair of neighbours by its mean."""
     return np.kron(np.eye(length // 2), np.full((2, 2), 0.5)).astype(np.float32)
 
 
 def _cosine_transform() -> np.ndarray:
-    """The orthonormal 8-point cosine transform (DCT-II)."""
+    """Returns the matrix of the orthonormal 8-point cosine transform (DCT-II)."""
     order, place = np.arange(8)[:, None], np.arange(8)
     matrix = np.cos(np.pi * order * (place + 0.5) / 8) / 2
     matrix[0] /= np.sqrt(2)

@@ -1,19 +1,19 @@
-"""Any folder of photographs, labelled by a CSV or by the files' own names.
+"""Any folder of photographs, labelled by a CSV or by the names of the files.
 
-The CSV has a header and at least the columns file and text, of two rows the upper one's first; case
-and separators do not count (ABC-1234, ABC/1D23). These are read too where they exist:
+The CSV has a header and at least the columns file and text; of a plate with two rows, the upper
+row's text comes first. Case and separators are ignored (ABC-1234, ABC/1D23). Optional columns:
     split               a word, in any case; without the column, about a tenth of the texts are
                         "dev", chosen by a fixed hash, and the others "train" (plates of different
-                        texts in one photograph may so be in both)
+                        texts in one photograph may then be in both)
     x1, y1, x2, y2      the plate's box in pixels
     corners             the plate's corners "x,y;x,y;x,y;x,y", clockwise from any of them
     character_boxes     one "x1,y1,x2,y2" for each character, joined by ";"
 Empty cells mean unknown; a plate without box or corners fills its image.
 
-Without a CSV, a file's name up to the first underscore is its text (AB-1234_3.jpg), and the
-folder just below the root, in or below which it lies, its split, letters beyond a to z by their
-codes; at the root it is as without the column. Links are followed, each folder once: of two names
-of one folder the first in the alphabet is its split.
+Without a CSV, a file's name up to the first underscore is its text (AB-1234_3.jpg), and the name of
+the root's subfolder that it is in, at any depth, is its split, with letters beyond a to z replaced
+by their codes. Files in the root itself are split as without the column. Links are followed, but
+each folder is read once: if two names lead to it, the first in the alphabet is its split.
 """
 
 import collections
@@ -42,9 +42,9 @@ from hpa_jax.data.plate import (
 TABLE = "labels.csv"
 COLUMNS = ("file", "text")
 BOX = ("x1", "y1", "x2", "y2")
-# What others call a box; read as an image without one, such a plate would be the whole photograph.
+# Other names for a box. If they were ignored, the whole photograph would be read as the plate.
 OTHER_BOXES = {"xmin", "ymin", "x_min", "y_min", "left", "top", "x", "y", "bbox", "box"}
-MIN_OVERLAP = 0.1  # of a box and its corners' hull; people draw boxes loosely, but not elsewhere
+MIN_OVERLAP = 0.1  # IoU of a box and its corners' hull; boxes may be loose, but not elsewhere
 
 
 def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
@@ -52,10 +52,10 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
 
     Args:
       root: the folder.
-      on_bad: what to do with each row or file that cannot be used; raises unless told otherwise.
+      on_bad: called with the error for each unusable row or file; by default raises it.
 
     Raises:
-      DataError: no such folder, or neither a CSV nor an image in it, or labels.csv one level below.
+      DataError: no such folder, it has no CSV and no images, or labels.csv is one level below.
     """
     root = files.locate(
         root,
@@ -80,7 +80,7 @@ def read_table(path: pathlib.Path, on_bad: OnBad = stop) -> Iterator[Plate]:
     """Yields the plates of a CSV; `file` is relative to the CSV's folder.
 
     Raises:
-      DataError: as `files.read_table`, or its boxes stand in columns of other names.
+      DataError: as `files.read_table`, or its boxes are in columns of other names.
     """
     for where, row in files.read_table(path, COLUMNS, on_bad):
         check_columns(row, path)
@@ -91,10 +91,10 @@ def read_table(path: pathlib.Path, on_bad: OnBad = stop) -> Iterator[Plate]:
 
 
 def check_columns(row: dict[str, str], path: pathlib.Path) -> None:
-    """Refuses a CSV whose boxes stand in columns of other names, or in too few.
+    """Refuses a CSV whose boxes are in columns of other names, or in too few columns.
 
     Raises:
-      DataError: they do.
+      DataError: as above.
     """
     lacking = [name for name in BOX if name not in row]
     if 0 < len(lacking) < len(BOX):
@@ -112,7 +112,7 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
     """Returns the plate that a CSV row describes.
 
     Raises:
-      DataError: a cell cannot be read, or contradicts another.
+      DataError: a cell cannot be parsed or contradicts another.
     """
     text = normalise_text(row["text"])
     for name, value in (("file", row["file"]), ("text", text)):
@@ -138,13 +138,13 @@ def parse_row(row: dict[str, str], folder: pathlib.Path, where: str) -> Plate:
 
 
 def split_by_hash(text: str) -> str:
-    """Returns "dev" for about one text in ten and "train" for the others, always the same."""
+    """Returns "dev" for about one text in ten and "train" for the others, by a fixed hash."""
     digest = hashlib.sha256(text.encode(errors="surrogateescape")).digest()
     return "dev" if digest[0] < 26 else "train"
 
 
 def parse_corners(text: str, where: object) -> Corners:
-    """Returns four clockwise corners, started anew at the one nearest their box's left-top."""
+    """Parses four corners; returns them clockwise from the one nearest their box's left-top."""
     points = [tuple(files.numbers(point, where)) for point in text.rstrip(";").split(";")]
     if len(points) != 4 or any(len(point) != 2 for point in points):
         raise DataError(where, f"corners {text!r} should be four points x,y joined by ;")
@@ -156,7 +156,7 @@ def _has_split_folders(folder: pathlib.Path) -> bool:
 
 
 def _spelt(other: re.Match) -> str:
-    """What stands for a character that no split's name has; letters stay apart by their code."""
+    """Returns what replaces a character that is not allowed in a split's name."""
     return "_" if other[0].isascii() else f"u{ord(other[0]):x}"
 
 
@@ -165,7 +165,7 @@ def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
     while waiting:
         folder = waiting.pop(0)
         if (real := os.path.realpath(folder)) in seen:
-            continue  # a link in a circle, or to what was read already
+            continue  # a link in a circle, or to a folder already read
         seen.add(real)
         waiting[:0] = files.subfolders(folder)
         below = folder.relative_to(root).parts
@@ -183,7 +183,7 @@ def _read_names(root: pathlib.Path, on_bad: OnBad) -> Iterator[Plate]:
             except DataError as error:
                 on_bad(error)
     text = next(iter(texts), "")
-    if len(texts) == 1 and texts[text] > 1 and text.isalpha():  # as cameras name them
+    if len(texts) == 1 and texts[text] > 1 and text.isalpha():  # such as IMG_0001.jpg
         raise DataError(
             root,
             f"all file names begin with {text!r}: they should begin with the plate's text, as in "

@@ -1,4 +1,4 @@
-"""The glyph atlas: every character of every font as a signed-distance field, made on the host."""
+"""The glyph atlas: a signed-distance field of each character in each font, made on the host."""
 
 import collections
 import dataclasses
@@ -15,8 +15,8 @@ from scipy import ndimage
 from hpa_jax.data import gothic, images
 
 BOX = (96, 48)  # rows and columns of a character's box in the atlas
-PAD = 8  # rows and columns around the box, so that heavy strokes may grow out of it
-GOTHIC = {  # name -> strokes, thickness, radii of corners (a font each); see `gothic.draw`
+PAD = 8  # rows and columns around the box, for strokes that are made thicker
+GOTHIC = {  # name -> strokes, thickness, corner radii (one font each); see `gothic.draw`
     "gothic": (gothic.STROKES, 0.13, (0.5,)),
     "gothic_old": (gothic.OLD, 0.14, (0.5,)),
     "gothic_flat": (gothic.FLAT, 0.13, (0.5, 0.3)),
@@ -24,8 +24,8 @@ GOTHIC = {  # name -> strokes, thickness, radii of corners (a font each); see `g
 }
 BUILT_IN = (*GOTHIC, "pillow")
 FOLDER_FONTS = ("140", "220_up", "220_down", "green")
-SPECIAL = (*FOLDER_FONTS, "gothic_old", "gothic_flat")  # only for rows that ask for them
-_MISSING = "\U0010ffff"  # a code point that no font has: shows how a font draws what it lacks
+SPECIAL = (*FOLDER_FONTS, "gothic_old", "gothic_flat")  # used only by plate rows that name them
+_MISSING = "\U0010ffff"  # a code point that no font has, to see how a font draws missing glyphs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Atlas:
     Attributes:
       distance: float32 (fonts, characters, BOX[0] + 2 PAD, BOX[1] + 2 PAD), positive inside the
         strokes, in heights of the character's box.
-      names: one name a font, which variants share. Fonts named as in `SPECIAL` fit only rows that
-        ask for them.
+      names: one name per font; variants of a font share a name. Fonts in `SPECIAL` are used only
+        by plate rows that name them.
     """
 
     distance: np.ndarray
@@ -44,17 +44,16 @@ class Atlas:
 
 
 def make_atlas(characters: str, fonts: Sequence[str | pathlib.Path] = ()) -> Atlas:
-    """Rasterises `characters` from fonts.
+    """Returns an atlas of `characters`, rasterised from fonts.
 
-    A character that one font lacks is taken from the first that has it. A warning says which, and
-    which characters a font draws alike, for only their place on a plate tells them apart.
+    A character that one font lacks is taken from the first that has it. Warnings list these, and
+    the characters that a font draws alike, which a network can tell apart only by their position.
 
     Args:
       characters: the characters, in the order of their class ids.
-      fonts: any of the built-in ones in `BUILT_IN` (which need no file), paths
-        of .ttf or .otf files, and folders of glyph images, dark on light, whose names are
-        `140_X`, `green_X` (one row), `220_X`, `220_up_X`, `220_down_X` (two rows), X being the
-        character. Empty: all built-in ones.
+      fonts: names in `BUILT_IN` (which need no file), paths of .ttf or .otf files, and folders of
+        glyph images, dark on light, whose names are `140_X`, `green_X` (one row), `220_X`,
+        `220_up_X`, `220_down_X` (two rows), X being the character. Empty: all built-in fonts.
 
     Raises:
       ValueError: a font cannot be read, or a character is in none of them.
@@ -81,7 +80,7 @@ def make_atlas(characters: str, fonts: Sequence[str | pathlib.Path] = ()) -> Atl
 
 
 def _warn(name: str, masks: dict[str, np.ndarray], characters: str) -> None:
-    """Says what a font lacks, and which of its characters nobody can tell apart."""
+    """Warns of characters that a font lacks, and of those that it draws alike."""
     lacking = "".join(c for c in characters if c not in masks)
     if lacking:
         alone = f", and rows in {name} are written in no other" if name in FOLDER_FONTS else ""
@@ -98,7 +97,7 @@ def _warn(name: str, masks: dict[str, np.ndarray], characters: str) -> None:
 
 
 def _read(entry: str | pathlib.Path, characters: str) -> list[tuple[str, dict[str, np.ndarray]]]:
-    """Reads one entry of `fonts`: (name, character -> bool mask of BOX) for each font in it."""
+    """Returns (name, character -> bool mask of shape BOX) for each font in an entry of `fonts`."""
     if entry in GOTHIC:
         strokes, thickness, corners = GOTHIC[entry]
         known = [c for c in characters if c in strokes]
@@ -123,7 +122,7 @@ def _read(entry: str | pathlib.Path, characters: str) -> list[tuple[str, dict[st
 
 
 def _read_font(font: ImageFont.FreeTypeFont, characters: str) -> dict[str, np.ndarray]:
-    """Rasterises the characters that a font has; each fills its box, but narrow ones stay so."""
+    """Rasterises the characters that a font has; each fills its box, except narrow ones."""
     lacking = bytes(font.getmask(_MISSING))
     inks = {}
     for character in characters:
@@ -142,7 +141,7 @@ def _read_font(font: ImageFont.FreeTypeFont, characters: str) -> dict[str, np.nd
         box = Image.new("L", (BOX[1], BOX[0]))
         box.paste(image.resize((width, BOX[0]), Image.Resampling.BOX), ((BOX[1] - width) // 2, 0))
         mask = np.asarray(box) > 127
-        if mask.any():  # of a font of hairlines nothing is left
+        if mask.any():  # hairlines may vanish
             masks[character] = mask
     return masks
 
@@ -151,7 +150,7 @@ def _read_folder(folder: pathlib.Path, characters: str) -> list[tuple[str, dict[
     """Reads a folder of glyph images as up to four fonts, named as in `FOLDER_FONTS`."""
     fonts, unknown = {name: {} for name in FOLDER_FONTS}, []
     for path in sorted(folder.iterdir()):
-        stem = unicodedata.normalize("NFC", path.stem)  # macOS writes Ä as A and its dots
+        stem = unicodedata.normalize("NFC", path.stem)  # macOS decomposes Ä into A and its dots
         match = re.fullmatch(r"(140|220|220_up|220_down|green)_(.)", stem)
         if not match:
             if path.suffix.lower() in images.SUFFIXES:
@@ -183,9 +182,9 @@ def _read_folder(folder: pathlib.Path, characters: str) -> list[tuple[str, dict[
 
 
 def signed_distance(masks: np.ndarray) -> np.ndarray:
-    """Exact signed distances to the edge of bool masks (N, rows, columns), padded by PAD.
+    """Returns exact signed distances to the edges of bool masks (N, rows, columns).
 
-    Returns float32 (N, rows + 2 PAD, columns + 2 PAD), positive inside, in units of `rows`.
+    They are float32 (N, rows + 2 PAD, columns + 2 PAD), positive inside, in units of `rows`.
     """
     padded = np.pad(masks, ((0, 0), (PAD, PAD), (PAD, PAD)))
     inside, outside = (
@@ -196,7 +195,7 @@ def signed_distance(masks: np.ndarray) -> np.ndarray:
 
 
 def fonts_for(names: Sequence[str], wanted: str) -> list[int]:
-    """Indices of the fonts that a row of a plate may use: the one it asks for, or common ones."""
+    """Returns indices of the fonts for a row of a plate: the one it names, or else common ones."""
     asked_for = [i for i, name in enumerate(names) if name == wanted]
     common = [i for i, name in enumerate(names) if name not in SPECIAL]
     return asked_for or common or list(range(len(names)))

@@ -1,16 +1,16 @@
-"""A plate alphabet drawn from strokes: the narrow, even gothic that most plates share.
+"""A plate alphabet drawn from strokes: the narrow, even gothic that most plates use.
 
-A glyph is strokes separated by ";". A stroke is points "x,y" joined by straight lines, x from 0
-(left) to 1 (right) and y from 0 (top) to 1 (bottom) between the outer edges of the strokes. A
-point that ends in "r" is a rounded corner. A stroke that runs out of the box ends at its edge. "#"
-before the points fills the shape between them instead.
+A glyph is a list of strokes, separated by ";". A stroke is points "x,y" joined by straight lines, x
+from 0 (left) to 1 (right) and y from 0 (top) to 1 (bottom) between the outer edges of the strokes.
+A point that ends in "r" is a rounded corner. A stroke whose end leads out of the box is cut off at
+the box's edge. "#" before the points fills the shape between them instead.
 """
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 Point = tuple[float, float, bool]  # x, y, whether its corner is round
-RUN_OUT = 0.3  # by which a stroke is lengthened at the box's edge: more than half its thickness
+RUN_OUT = 0.3  # length added to a stroke at the box's edge: more than half its thickness
 
 STROKES = {
     "0": "0,.5 0,0r 1,0r 1,1r 0,1r 0,.5",
@@ -100,8 +100,8 @@ FLAT = OLD | {  # as on Taiwan's plates since 2012
 def draw(strokes: str, size: tuple[int, int], corner: float, thickness: float) -> Image.Image:
     """Draws one character white on black, filling an image of `size` (width, height).
 
-    `corner` is the radius of the rounded corners in widths between stroke centres (0.5 gives
-    half circles), `thickness` the strokes' in image heights.
+    `corner` is the radius of rounded corners, as a share of the width between stroke centres (0.5
+    gives half circles); `thickness` is that of the strokes, as a share of the image's height.
     """
     width, height = (4 * extent for extent in size)  # drawn large, then reduced: smooth edges
     thickness *= height
@@ -135,7 +135,7 @@ def _parse(word: str) -> Point:
 
 
 def _run_out(points: list[Point]) -> list[Point]:
-    """Lengthens the ends that lead out of the box, which then cuts them off at its edge."""
+    """Lengthens ends that lead out of the box, so that its edge cuts them off."""
     first, last = _lengthen(points[1], points[0]), _lengthen(points[-2], points[-1])
     return [first, *points[1:-1], last]
 
@@ -172,7 +172,7 @@ def _round_corners(
 def _towards(
     corner: tuple[float, float], other: tuple[float, float], radius: float, halve: bool
 ) -> tuple[float, float]:
-    """The point `radius` away from a corner on the way to `other`, at most half way if `halve`."""
+    """Returns the point `radius` from a corner towards `other`, at most half way if `halve`."""
     length = ((other[0] - corner[0]) ** 2 + (other[1] - corner[1]) ** 2) ** 0.5
     share = min(radius / length, 0.5 if halve else 1.0)
     return tuple(c + share * (o - c) for c, o in zip(corner, other, strict=True))

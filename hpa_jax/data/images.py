@@ -1,4 +1,4 @@
-"""Image files to pixels: a decoded RGB image, or one error that names the file."""
+"""Decodes image files to RGB, or raises one error that names the file."""
 
 import contextlib
 import io
@@ -12,14 +12,14 @@ from PIL.Image import Transpose
 
 from hpa_jax.data.plate import DataError
 
-# Named, because Pillow also opens formats that run other programs or read other files.
+# Only these, because Pillow also opens formats that run other programs or read other files.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
 SUFFIXES |= {".tif", ".tiff"}
-RANGES = (255, 1023, 4095, 16383, 65535)  # of grey: 8 to 16 bits
+RANGES = (255, 1023, 4095, 16383, 65535)  # highest values of grey images of 8 to 16 bits
 MAX_PIXELS = 100_000_000  # a 100-megapixel photograph needs 300 MB; more is an attack or a mistake
 MAX_BYTES = 2**30  # of a file: 100 megapixels of 16-bit colour, uncompressed, have 600 MB
-TURNS = {  # EXIF's orientation -> what turns the picture upright
+TURNS = {  # EXIF orientation -> the operation that turns the picture upright
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -28,7 +28,7 @@ TURNS = {  # EXIF's orientation -> what turns the picture upright
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-SIDEWAYS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]  # width and height change places
+SIDEWAYS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]  # these swap width and height
 
 
 def load(source: pathlib.Path | bytes) -> bytes:
@@ -43,7 +43,7 @@ def load(source: pathlib.Path | bytes) -> bytes:
         raise DataError(source, f"cannot be read: {error.strerror or error}") from error
     except DataError:
         raise
-    except ValueError as error:  # it holds a zero byte, or half a character
+    except ValueError as error:  # a zero byte, or half a character, in the path
         raise DataError(ascii(str(source)), "is no name that a file can have") from error
     if not data:
         raise DataError(_name(source), "is empty (0 bytes)")
@@ -54,19 +54,19 @@ def _read(path: pathlib.Path) -> bytes:
     status = path.stat()
     if status.st_size > MAX_BYTES:
         raise DataError(path, f"is larger than {MAX_BYTES >> 20} MiB")
-    if stat.S_ISCHR(status.st_mode):  # as a link to /dev/zero, which has no end
+    if stat.S_ISCHR(status.st_mode):  # such as /dev/zero, which never ends
         raise DataError(path, "is a device, no image")
-    if stat.S_ISDIR(status.st_mode):  # of which Windows says no more than: permission denied
+    if stat.S_ISDIR(status.st_mode):  # for which Windows only says: permission denied
         raise DataError(path, "is a folder, no image; hpa_jax.pixels.find_images lists a folder's")
     return path.read_bytes()
 
 
 def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:
-    """Decodes an image of any common format and mode to RGB, turned as its EXIF tag says.
+    """Returns an image of any format in FORMATS as RGB, turned upright by its EXIF tag.
 
     Args:
       source: path of the image, or its encoded bytes.
-      name: what errors call it; the path, if not given.
+      name: what errors call the image; by default the path.
 
     Raises:
       DataError: no such file, not an image, damaged, cut short or larger than MAX_PIXELS.
@@ -74,19 +74,19 @@ def open_rgb(source: pathlib.Path | bytes, name: object = None) -> Image.Image:
     with _opened(source, name) as image:
         image.load()
         picture = to_rgb(upright(image))
-    picture.info.clear()  # else the tag would turn it, and what is cut out of it, once more
+    picture.info.clear()  # otherwise the tag would turn it, and crops of it, again
     return picture
 
 
 def size(source: pathlib.Path | bytes) -> tuple[int, int]:
-    """Returns width and height of what `open_rgb` gives, mostly without decoding it.
+    """Returns width and height of the result of `open_rgb`, mostly without decoding it.
 
     Raises:
-      DataError: as `open_rgb`, but for damage further down the file.
+      DataError: as `open_rgb`, except for damage further down the file.
     """
     with _opened(source) as image:
         if image.format == "TIFF":
-            image.load()  # Pillow turns these itself, and their size by its version before or now
+            image.load()  # Pillow turns these itself; when the size follows depends on its version
         width, height = image.size
         return (height, width) if _turn(image) in SIDEWAYS else (width, height)
 
@@ -102,7 +102,7 @@ def _opened(source: pathlib.Path | bytes, name: object = None) -> Iterator[Image
         if width * height > MAX_PIXELS:
             raise DataError(name, f"is {width}×{height}, larger than {MAX_PIXELS} pixels")
         yield image
-    except (DataError, MemoryError):  # what the machine lacks is no fault of the file
+    except (DataError, MemoryError):  # lack of memory is not the file's fault
         raise
     except Image.UnidentifiedImageError as error:
         raise DataError(name, f"is not an image ({', '.join(FORMATS)})") from error
@@ -113,7 +113,7 @@ def _opened(source: pathlib.Path | bytes, name: object = None) -> Iterator[Image
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """A decoded picture turned as its EXIF tag says."""
+    """Returns a decoded picture turned upright by its EXIF tag."""
     turn = _turn(image)
     return image if turn is None else image.transpose(turn)
 
@@ -121,18 +121,18 @@ def upright(image: Image.Image) -> Image.Image:
 def _turn(image: Image.Image) -> Transpose | None:
     try:
         return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # damaged EXIF, which says nothing of the pixels
+    except Exception:  # damaged EXIF; the pixels may be sound
         return None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts any mode to 8-bit RGB, what is transparent to white.
+    """Returns an image of any mode as 8-bit RGB, on white where it is transparent.
 
-    Deeper grey keeps its range instead of being clipped.
+    Grey of more than 8 bits is scaled to 8 bits, not clipped.
     """
     if image.mode.startswith(("I", "F")):  # I;16, I, F: more than 8 bits a pixel
         values = np.nan_to_num(np.asarray(image, np.float32))
-        # Files do not say how many bits are used: the fewest that hold the values.
+        # Files do not say how many bits they use: assume the fewest that hold the values.
         most = values.max(initial=0)
         top = next((top for top in RANGES if most <= top), RANGES[-1])
         if image.mode == "F" and most < 2:

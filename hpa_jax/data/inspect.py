@@ -1,4 +1,4 @@
-"""Pictures and statistics of a prepared data set, to look at before training on it."""
+"""Pictures and statistics of a prepared data set, to check before training on it."""
 
 import collections
 import itertools
@@ -28,18 +28,18 @@ def inspect(
     """Writes contact sheets and the character distribution of each split of a prepared set.
 
     Args:
-      directory: of the prepared set.
-      out: where the pictures go: SPLIT.png, SPLIT_positions.png and, of all, positions.png.
+      directory: the prepared set.
+      out: folder for SPLIT.png and SPLIT_positions.png of each split, and positions.png of all.
       charset, num_characters, image_size: the network's.
-      jitter: how far training moves the sides of a crop, as in `pipeline.train_batches`.
-      augment: what training does to a batch; its results are shown beside the originals.
-      unused: splits that no protocol uses: positions.png leaves them out.
+      jitter: as in `pipeline.train_batches`.
+      augment: training's augmentation; its results are shown beside the originals.
+      unused: splits that no protocol uses; positions.png leaves them out.
 
     Returns:
       The pictures' paths.
 
     Raises:
-      DataError: no prepared set in `directory`.
+      DataError: there is no prepared set in `directory`.
     """
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)

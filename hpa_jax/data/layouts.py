@@ -1,4 +1,4 @@
-"""Plate styles made into tables of numbers: one layout for each pattern of each style."""
+"""Compiles plate styles to arrays: one layout for each pattern of each style."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,25 +9,25 @@ from hpa_jax.charset import Charset
 from hpa_jax.data import glyphs
 from hpa_jax.data.plate_style import Decal, PlateStyle
 
-AWAY = (98.0, 98.0, 99.0, 99.0)  # a box far off the plate, for what a layout lacks
+AWAY = (98.0, 98.0, 99.0, 99.0)  # a box far from the plate, for parts that a layout does not have
 CORNER = 8.0  # radius of a plate's corners, in millimetres
 _NO_DECAL = Decal((0, 0, 1, 1), probability=0.0)
 
 
 class Layout(NamedTuple):
-    """What one pattern of a style looks like; lengths in plate heights from the plate's middle.
+    """The geometry and colours of a pattern of a style, in plate heights from the plate's middle.
 
-    Every field is an array with a leading axis of layouts, or without it once one is chosen.
+    In a stack of layouts every field has a leading axis; in a single layout it has not.
     """
 
     half_width: np.ndarray  # ()
     boxes: np.ndarray  # (Cp, 4) left, top, right, bottom of each character's box
-    choices: np.ndarray  # (Cp, K) class ids that may stand there
-    counts: np.ndarray  # (Cp,) how many of them
-    drawn_with: np.ndarray  # (Cp,) the position whose draw counts here too; its own, unless linked
-    fonts: np.ndarray  # (Cp, F) fonts of the atlas that fit there
-    font_counts: np.ndarray  # (Cp,) how many of them
-    separators: np.ndarray  # (S, 4) two or more boxes of dashes and dots
+    choices: np.ndarray  # (Cp, K) class ids that may be drawn there
+    counts: np.ndarray  # (Cp,) how many of K
+    drawn_with: np.ndarray  # (Cp,) the position whose draw is used: its own, unless linked
+    fonts: np.ndarray  # (Cp, F) fonts of the atlas that may be used there
+    font_counts: np.ndarray  # (Cp,) how many of F
+    separators: np.ndarray  # (S, 4) boxes of dashes and dots; S is at least 2
     grounds: np.ndarray  # (N, 2, 3) colours at the top and at the bottom, 0..1
     inks: np.ndarray  # (N, 3)
     palette_odds: np.ndarray  # (N,) cumulative, from 0 to 1
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
     decal_colours: np.ndarray  # (D, 2, 3) ground and ink
     decal_shows: np.ndarray  # (D, 2) whether the ground is painted, whether the ink has a colour
     decal_odds: np.ndarray  # (D,)
-    stickers: np.ndarray  # () how often each random sticker is there
+    stickers: np.ndarray  # () probability of each random sticker
 
 
 def compile_layouts(
@@ -49,7 +49,7 @@ def compile_layouts(
     font_names: Sequence[str],
     weights: Sequence[float] | None,
 ) -> tuple[Layout, np.ndarray]:
-    """Returns all patterns of all styles as one stacked `Layout`, and how often each is drawn.
+    """Returns all patterns of all styles as one stacked `Layout`, and their weights.
 
     Raises:
       ValueError: no styles, weights that do not fit them, or a style whose text can be longer
@@ -71,7 +71,7 @@ def compile_layouts(
 
 
 def _stack(tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Stacks tables of different lengths, the shorter ones padded by repeating their last entry."""
+    """Stacks tables of different lengths; shorter ones are padded with their last entry."""
     shape = [max(extents) for extents in zip(*(table.shape for table in tables), strict=True)]
     padded = []
     for table in tables:
@@ -87,7 +87,7 @@ def _layout(
     num_characters: int,
     font_names: Sequence[str],
 ) -> Layout:
-    """The layout of one pattern."""
+    """Returns the layout of one pattern."""
     symbols, boxes, rows, separators = style.place(pattern)
     if len(symbols) > num_characters:
         raise ValueError(
@@ -140,13 +140,13 @@ def _table(values: Sequence) -> np.ndarray:
 
 
 def _ragged(lists: Sequence[Sequence[int]]) -> np.ndarray:
-    """Lists of different lengths as an int32 table, the shorter ones repeated."""
+    """Returns lists of different lengths as an int32 table; shorter ones are repeated."""
     longest = max(len(ids) for ids in lists)
     return np.array([np.resize(ids, longest) for ids in lists], np.int32)
 
 
 def _classes(style: PlateStyle, symbol: str, charset: Charset) -> list[int]:
-    """Class ids that a symbol of a pattern stands for."""
+    """Returns the class ids that a symbol of a pattern stands for."""
     unknown = sorted(set(style.alphabets[symbol]) - set(charset.characters))
     if unknown:
         raise ValueError(

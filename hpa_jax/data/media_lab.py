@@ -1,15 +1,14 @@
 """Media Lab (NTUA; Anagnostopoulos et al. 2008): 706 Greek photographs, 427 normal, 279 difficult.
 
-The data set comes without labels that recognition could use, so we read our own: a file
-annotations.csv at its root, in the form of `folder.py` (file,text and, wherever the photograph
-shows more than the plate, x1,y1,x2,y2 or corners) with one more column, subset, that says normal or
-difficult:
+The data set has no labels for recognition, so write them to a file annotations.csv at its root, in
+the form of `folder.py` (file,text and, if the photograph shows more than the plate, x1,y1,x2,y2 or
+corners), with one more column, subset, which is normal or difficult:
 
     file,text,subset,x1,y1,x2,y2
     day_color/IMG_0378.jpg,YBB7799,normal,210,305,402,351
 
 Splits: `difficult`, and `fold0` to `fold3`, the normal photographs divided evenly at random. The
-paper trains on three folds and the difficult ones and tests on the fourth, four times.
+paper trains on three folds and the difficult photographs and tests on the fourth, four times.
 """
 
 import os
@@ -30,18 +29,18 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop, *, seed: int = 0) -> Ite
 
     Args:
       root: the folder with annotations.csv, or one nearby.
-      on_bad: what to do with each row that cannot be used; raises unless told otherwise.
-      seed: decides who is in which fold; the paper's folds are unpublished.
+      on_bad: called with the error for each row that cannot be used; by default raises it.
+      seed: decides which photograph is in which fold; the paper's folds are unpublished.
 
     Raises:
-      DataError: no annotations.csv there, its columns are wrong, or it has a photograph as both
-        normal and difficult.
+      DataError: no annotations.csv there, its columns are wrong, or a photograph is both normal
+        and difficult.
     """
     root = files.locate(root, lambda f: (f / TABLE).is_file(), f"file {TABLE}")
     rows = list(files.read_table(root / TABLE, (*folder.COLUMNS, "subset"), on_bad))
     for _, row in rows:
         folder.check_columns(row, root / TABLE)
-    # By file, so that two plates of one photograph are in one fold, whatever the rows' order.
+    # By file, so that two plates of one photograph are in the same fold, in any order of rows.
     normal = sorted({row["file"] for _, row in rows if row["subset"].lower() == "normal"})
     random.Random(seed).shuffle(normal)
     both = set(normal) & {row["file"] for _, row in rows if row["subset"].lower() == "difficult"}

@@ -1,4 +1,4 @@
-"""Paints a plate and what surrounds it, layer by layer, in plate coordinates."""
+"""Paints a plate and its surroundings, layer by layer, in plate coordinates."""
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,12 @@ from hpa_jax.data.draws import Draws
 from hpa_jax.data.layouts import AWAY, Layout
 from hpa_jax.data.places import Places, pick
 
-Layer = tuple[jax.Array, jax.Array]  # how much it covers (H, W); its colour (3,), or one a box
-STICKERS = 3  # stickers that may be on any plate, besides its style's decals
+Layer = tuple[jax.Array, jax.Array]  # opacity (H, W); colour (3,), or one per box (N, 3)
+STICKERS = 3  # random stickers on any plate, besides its style's decals
 
 
 def pixel_size(homography: jax.Array, image_size: tuple[int, int]) -> jax.Array:
-    """Mean width of a pixel at the picture's middle, in plate heights."""
+    """Returns the mean width of a pixel at the picture's middle, in plate heights."""
     h = homography
     middle = h @ jnp.array([0.5, 0.5, 1.0])
     slope = (h[:2, :2] - jnp.outer(middle[:2] / middle[2], h[2, :2])) / middle[2]
@@ -22,7 +22,7 @@ def pixel_size(homography: jax.Array, image_size: tuple[int, int]) -> jax.Array:
 
 
 def coverage(depth: jax.Array, pixel: jax.Array) -> jax.Array:
-    """How much of a pixel is covered whose centre is `depth` inside an edge (smooth edges)."""
+    """Returns how much of a pixel is covered if its centre is `depth` inside an edge."""
     return jnp.clip(0.5 + depth / pixel, 0, 1)
 
 
@@ -35,7 +35,7 @@ def box_distance(
     bottom: jax.Array,
     corner: jax.Array | float,
 ) -> jax.Array:
-    """Signed distance to a box with round corners, negative inside."""
+    """Returns the signed distance to a box with rounded corners, negative inside."""
     dx = jnp.abs(x - (left + right) / 2) - (right - left) / 2 + corner
     dy = jnp.abs(y - (top + bottom) / 2) - (bottom - top) / 2 + corner
     outside = jnp.sqrt(jnp.square(jnp.maximum(dx, 0)) + jnp.square(jnp.maximum(dy, 0)))
@@ -43,10 +43,10 @@ def box_distance(
 
 
 def settle(plane: jax.Array) -> jax.Array:
-    """Returns a plane (H, W) as it is, but computed once.
+    """Returns a plane (H, W) unchanged, and makes XLA compute it only once.
 
-    XLA's CPU compiler fuses cheap work into each of its uses, and so may do it again and again. It
-    never fuses a matrix product: multiplying by 1 keeps what comes before from what follows.
+    XLA's CPU compiler fuses cheap operations into each use of their result, and so may repeat them
+    many times. It never fuses a matrix product, so multiplying by the identity prevents this.
     """
     return jnp.matmul(plane, jnp.eye(plane.shape[1]), precision=jax.lax.Precision.HIGHEST)
 
@@ -54,13 +54,13 @@ def settle(plane: jax.Array) -> jax.Array:
 def plate(
     draws: Draws, layout: Layout, ink: jax.Array, x: jax.Array, y: jax.Array, pixel: jax.Array
 ) -> jax.Array:
-    """Paints the scene, from the surroundings up to the dirt on the plate: (3, H, W).
+    """Returns the scene (3, H, W), from the surroundings to the dirt on the plate.
 
     Args:
-      draws: where the random numbers come from.
+      draws: gives the random numbers.
       layout: the chosen layout.
-      ink: how much of each pixel the characters cover, (H, W).
-      x, y: each pixel's place on the plate, (H, W).
+      ink: (H, W), the share of each pixel that characters cover.
+      x, y: (H, W), the place of each pixel on the plate.
       pixel: width of a pixel on the plate.
     """
     edge = box_distance(x, y, -layout.half_width, -0.5, layout.half_width, 0.5, layout.corner)
@@ -90,7 +90,7 @@ def plate(
 def _surroundings(
     draws: Draws, x: jax.Array, y: jax.Array, edge: jax.Array
 ) -> tuple[jax.Array, list[Layer], jax.Array]:
-    """A bumper, a grille, a wall: two tones that meet somewhere; stripes, texture and shadow."""
+    """Returns a bumper, grille or wall: one tone, a layer of a second, and a factor of light."""
     tones = draws.uniform(0.02, 0.35, (2, 1))
     tones += (draws.uniform(shape=(2, 1)) < 0.25) * draws.uniform(0, 0.55, (2, 1))
     tones *= 1 + (draws.uniform(shape=(2, 1)) < 0.25) * draws.uniform(-0.9, 0.9, (2, 3))
@@ -107,7 +107,7 @@ def _surroundings(
 
 
 def _face(draws: Draws, grounds: jax.Array, face: jax.Array, y: jax.Array) -> list[Layer]:
-    """The plate's face, faded and tinted, from its upper to its lower colour."""
+    """Returns the plate's face, faded and tinted, from its upper to its lower colour."""
     fade = draws.chance(0.25) * draws.uniform(0, 0.3)
     grounds = grounds + fade * (draws.uniform(0.4, 0.9) - grounds)
     grounds += draws.spread(0.03, (3,)) + draws.spread(0.08)
@@ -123,10 +123,10 @@ def _border(layout: Layout, edge: jax.Array, pixel: jax.Array, ink_colour: jax.A
 def _stick(
     draws: Draws, layout: Layout, x: jax.Array, y: jax.Array, ink_colour: jax.Array
 ) -> tuple[jax.Array, list[Layer]]:
-    """The style's decals, and stickers of inspectors and dealers, under the characters.
+    """Returns the style's decals and random stickers, which lie under the characters.
 
-    Returns each pixel's box, (H, W), and the layers of their grounds and of what is printed on
-    them, with colours by box, (N, 3).
+    The results are each pixel's box, (H, W), and the layers of grounds and of signs, with colours
+    by box, (N, 3).
     """
     count = len(layout.decal_boxes)
     own_ink = layout.decal_shows[:, 1:]
@@ -147,7 +147,7 @@ def _stick(
 
 
 def _stickers(draws: Draws, layout: Layout) -> tuple[jax.Array, ...]:
-    """Boxes, grounds, inks, numbers of signs and opacities of stickers at the edges."""
+    """Returns boxes, grounds, inks, numbers of signs and opacities of stickers at the edges."""
     many = (STICKERS,)
     width, height = draws.uniform(0.08, 0.35, many), draws.uniform(0.05, 0.1, many)
     across = draws.uniform(-1, 1, many) * (layout.half_width - width)
@@ -164,7 +164,7 @@ def _stickers(draws: Draws, layout: Layout) -> tuple[jax.Array, ...]:
 
 
 def _signs(u: jax.Array, v: jax.Array, count: jax.Array, seed: jax.Array) -> jax.Array:
-    """Small print that nobody can read: `count` signs, each a random pattern of 4×4 spots."""
+    """Returns small, unreadable print: `count` signs, each a random pattern of 4×4 spots."""
     column, row = (u * count * 5).astype(jnp.uint32), (v * 4).astype(jnp.uint32)
     word = column * 4 + row + 1 + (seed * 65536).astype(jnp.uint32)
     word = word * jnp.uint32(2654435761)
@@ -173,7 +173,7 @@ def _signs(u: jax.Array, v: jax.Array, count: jax.Array, seed: jax.Array) -> jax
 
 
 def _wear(draws: Draws, ink: jax.Array) -> jax.Array:
-    """How much of the paint is left on the characters, 0 to 1."""
+    """Returns how much of the paint is left on the characters, 0 to 1."""
     left = 1 - draws.chance(0.4) * draws.uniform(0, 0.5)
     patches = effects.smooth_noise(draws, (6, 24), ink.shape) + draws.uniform(-0.6, 0.4)
     peeled = draws.chance(0.15) * draws.uniform(0.1, 0.6) * jax.nn.sigmoid(8 * patches)
@@ -181,7 +181,7 @@ def _wear(draws: Draws, ink: jax.Array) -> jax.Array:
 
 
 def _gloss(draws: Draws, ink: jax.Array) -> Layer:
-    """The sky, mirrored by some of the raised characters: ink that looks as bright as the plate."""
+    """Returns the sky's reflection on raised characters, where ink looks as bright as the plate."""
     coarse = effects.smooth_noise(draws, (3, 6), ink.shape)
     fine = effects.smooth_noise(draws, (5, 20), ink.shape)
     field = coarse + draws.uniform(0, 0.8) * fine - draws.uniform(-0.2, 0.6)
@@ -191,7 +191,7 @@ def _gloss(draws: Draws, ink: jax.Array) -> Layer:
 
 
 def _frame(draws: Draws, edge: jax.Array, pixel: jax.Array) -> Layer:
-    """A holder around the plate, which may cover its edge."""
+    """Returns a holder around the plate, which may cover its edge."""
     inner, outer = -draws.uniform(0.0, 0.03), draws.uniform(0.02, 0.09)
     ring = coverage(edge - inner, pixel) * coverage(outer - edge, pixel)
     grey = draws.uniform(0, 1) ** 2 * jnp.ones(3)
@@ -202,7 +202,7 @@ def _frame(draws: Draws, edge: jax.Array, pixel: jax.Array) -> Layer:
 def _bolts(
     draws: Draws, layout: Layout, x: jax.Array, y: jax.Array, pixel: jax.Array
 ) -> list[Layer]:
-    """Bolts with a glint in their slots, an upper and a lower mirrored pair."""
+    """Returns bolts with slots and a glint, as an upper and a lower mirrored pair."""
     across = jnp.abs(x - draws.spread(0.04)) - layout.bolts[0]
     lower = y > 0
     seen = draws.chance(0.65), draws.chance(0.5)
@@ -219,14 +219,14 @@ def _bolts(
 
 
 def _relief(draws: Draws, raised: jax.Array) -> jax.Array:
-    """Light and shade on the flanks of what is embossed, as a factor to add to 1."""
+    """Returns light and shade on the edges of embossed characters, to be added to 1."""
     right = jnp.diff(raised, axis=1, append=raised[:, -1:])
     down = jnp.diff(raised, axis=0, append=raised[-1:])
     return draws.chance(0.6) * (draws.spread(0.35) * right + draws.spread(0.5) * down)
 
 
 def _dirt(draws: Draws, size: tuple[int, int]) -> Layer:
-    """Stains and splashes."""
+    """Returns a layer of stains and splashes."""
     coarse = effects.smooth_noise(draws, (4, 10), size)
     fine = effects.smooth_noise(draws, (20, 56), size)
     share = draws.uniform(0, 1)

@@ -1,4 +1,4 @@
-"""Prepared records to fixed-shape batches, with Grain. Batch k depends on k alone."""
+"""Turns prepared records into fixed-shape batches with Grain. Batch k depends only on k."""
 
 import io
 import os
@@ -13,9 +13,9 @@ from hpa_jax.data import records
 from hpa_jax.data.plate import Box, DataError
 from hpa_jax.data.read_ahead import Batch, read_ahead
 
-FEW = 4096  # plates, which this process has read before others have started
+FEW = 4096  # plates: this process reads them sooner than others would start
 # A class id that no network predicts, for texts that it cannot write and plates that a detector
-# missed: these are never right.
+# missed: these always count as wrong.
 UNREADABLE = -1
 
 
@@ -35,38 +35,38 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """Yields shuffled batches without end, each epoch in another order.
+    """Yields shuffled batches without end, in another order in each epoch.
 
-    Batch k of all processes together is the same for any number of processes, so that a run goes
-    on from its step alone: `start_step=k`.
+    Batch k of all processes together is the same for any number of processes, so a run can resume
+    from the number of its step: `start_step=k`.
 
     Args:
-      directory: of a prepared set.
+      directory: a prepared set.
       split: as TFDS writes splits: "ac+rp", "train[:90%]".
-      charset: gives class ids.
+      charset: gives the class ids.
       num_characters: Cp; shorter texts are padded with void.
       batch_size: plates in a batch of all processes together.
-      seed: of the order and of the crops.
+      seed: for the order and the crops.
       start_step: number of the first batch.
       image_size: height and width.
       jitter: each side of the crop moves at random, outwards by up to this share of the plate's
         size (as far as the prepared margin goes), inwards by up to a quarter of that.
       void: whether the network has the void class, without which texts fill all Cp places.
-      workers: processes that decode and resize; 0 for none but this one. They import the main
-        module: a script must keep what it does under `if __name__ == "__main__"`.
-      process_index, process_count: which part of each batch is this process's.
+      workers: processes that decode and resize; 0: only this one. They import the main module, so
+        a script must keep its code under `if __name__ == "__main__"`.
+      process_index, process_count: which part of each batch this process gets.
 
     Returns:
-      An iterator over batches in the layout of the README, uint8 and int32 arrays.
+      An iterator over batches in the layout of the README (NumPy arrays).
 
     Raises:
-      DataError: no such set or split, or it has texts that the network cannot write.
+      DataError: no such set or split, or a split has texts that the network cannot write.
     """
     source = records.Source(directory, split)
     _check_labels(directory, split, charset, num_characters, void)
     rows = _rows(batch_size, process_count)
     load = LoadPlate(charset, num_characters, image_size, jitter)
-    # Slicing comes after all that is random, so that processes agree on every plate.
+    # Sliced after all random steps, so that processes agree on every plate.
     dataset = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None).random_map(load)
     dataset = dataset[process_index::process_count].batch(rows, drop_remainder=True)
     return read_ahead(dataset[start_step:], workers)
@@ -84,11 +84,11 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """Yields every plate of a split once, in order; the last batch is filled with weight 0.
+    """Yields every plate of a split once, in order; the last batch is filled up with weight 0.
 
     All processes get the same number of batches. Texts that the network cannot write, and plates
-    that a detector missed, have class ids of -1: they count, and are never right. Arguments are
-    those of `train_batches`; no `workers` are started for few plates.
+    that a detector missed, have class ids of -1 and count as wrong. The arguments are those of
+    `train_batches`; for few plates no `workers` are started.
 
     Raises:
       DataError: no such set or split.
@@ -103,7 +103,7 @@ def eval_batches(
 
 
 class LoadPlate(grain.transforms.RandomMap):
-    """A stored record to one row of a batch: decoded, cropped and resized."""
+    """Turns a stored record into one row of a batch: decodes, crops and resizes it."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class LoadPlate(grain.transforms.RandomMap):
 
 
 class _LoadOrPad(grain.transforms.Map):
-    """An index to a row of a batch; past the end, the last plate again with weight 0."""
+    """Turns an index into a row of a batch; past the end, the last plate with weight 0."""
 
     def __init__(self, source: records.Source, load: LoadPlate) -> None:
         self._source, self._load = source, load
@@ -168,7 +168,7 @@ class _LoadOrPad(grain.transforms.Map):
 def move_sides(
     box: Box, size: tuple[int, int], jitter: float, rng: np.random.Generator
 ) -> tuple[float, ...]:
-    """Returns a box with each side moved at random, within an image of `size` (width, height)."""
+    """Returns a box with each side moved at random, inside an image of `size` (width, height)."""
     x1, y1, x2, y2 = box
     moves = np.zeros(4)
     if jitter:
@@ -184,14 +184,14 @@ def draw_maps(
     num_classes: int,
     num_characters: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the semantic and the position map (paper, "Semantic and Position Network").
+    """Returns the semantic and the position map (paper, "Semantic and Position Network").
 
     Args:
       corners: (n, 4, 2) x, y in pixels of each character's corners, clockwise.
       ids: class ids of the characters.
       image_size: height and width.
-      num_classes: the semantic map's background.
-      num_characters: the position map's background.
+      num_classes: the id of the semantic map's background.
+      num_characters: the id of the position map's background.
 
     Returns:
       Two uint8 arrays of `image_size`. A pixel belongs to a character if its centre does.
@@ -201,8 +201,8 @@ def draw_maps(
     position = np.full(image_size, num_characters, np.uint8)
     if not len(corners):
         return semantic, position
-    # Left of an edge from a to b is where (b - a) × (p - a) ≥ 0: a part for each column of pixels
-    # plus a part for each row.
+    # A point p is on the inner side of the edge from a to b if (b - a) × (p - a) ≥ 0, which is the
+    # sum of a term for its column and a term for its row.
     edges = np.roll(corners, -1, axis=1) - corners
     offset = edges[..., 1] * corners[..., 0] - edges[..., 0] * corners[..., 1]
     by_column = offset[..., None] - edges[..., 1, None] * (np.arange(width) + 0.5)
@@ -220,7 +220,7 @@ def draw_maps(
 def _check_labels(
     directory: str | os.PathLike, split: str, charset: Charset, num_characters: int, void: bool
 ) -> None:
-    """Refuses, before training, a split with texts that the network cannot write."""
+    """Refuses a split with texts that the network cannot write, before training."""
     report = records.read_report(directory)
     for name in records.split_names(split, report.counts):
         lengths = report.lengths.get(name, {})

@@ -1,11 +1,11 @@
-"""Which of a few boxes each pixel belongs to, and its place in it."""
+"""Which of a few boxes each pixel belongs to, and its place in that box."""
 
 import jax
 import jax.numpy as jnp
 
 
 def pick(index: jax.Array, values: jax.Array) -> jax.Array:
-    """`values` (N,) or (N, C) by `index` (H, W), giving (H, W) or (C, H, W); unrolled as below."""
+    """Returns `values` (N,) or (N, C) at `index` (H, W), as (H, W) or (C, H, W); unrolled."""
     values = values[..., None, None]
     picked = values[0] * jnp.ones(index.shape, values.dtype)
     for i in range(1, len(values)):
@@ -14,13 +14,13 @@ def pick(index: jax.Array, values: jax.Array) -> jax.Array:
 
 
 class Places:
-    """For each pixel the box that it is in, or else the nearest (by the boxes' own measure).
+    """For each pixel the box that it is in, or else the nearest (in units of each box's size).
 
-    The loops over boxes are unrolled into sums of elementwise choices, which XLA fuses: far
-    cheaper on a CPU than gathers or an axis of boxes.
+    The loops over boxes are unrolled into elementwise operations, which XLA fuses: far cheaper on
+    a CPU than gathers or an axis of boxes.
 
     Attributes:
-      index: (H, W) int32, the box.
+      index: (H, W) int32, the number of the pixel's box.
     """
 
     def __init__(self, boxes: jax.Array, x: jax.Array, y: jax.Array) -> None:
@@ -39,15 +39,15 @@ class Places:
         self.index, self._least = index, least
 
     def inside(self) -> jax.Array:
-        """(H, W) bool: whether the pixel is in its box."""
+        """Returns whether each pixel lies inside its box, (H, W) bool."""
         return self._least < 0.5
 
     def pick(self, values: jax.Array) -> jax.Array:
-        """(H, W): each pixel's box's entry of `values` (N,)."""
+        """Returns the entry of `values` (N,) for each pixel's box, (H, W)."""
         return pick(self.index, values)
 
     def place(self) -> tuple[jax.Array, jax.Array]:
-        """(H, W) twice: the place in the box, 0 to 1 from left to right and from top to bottom."""
+        """Returns each pixel's place in its box, x and y from 0 (left, top) to 1, (H, W) each."""
         start, scale = self._boxes[:, :2], 1 / (self._boxes[:, 2:] - self._boxes[:, :2])
         u = (self._x - self.pick(start[:, 0])) * self.pick(scale[:, 0])
         v = (self._y - self.pick(start[:, 1])) * self.pick(scale[:, 1])

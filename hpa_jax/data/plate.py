@@ -1,11 +1,11 @@
-"""The one record that every reader yields: a licence plate in an image.
+"""The record that every format module yields: a licence plate in an image.
 
-A reader is a module with `read(root, on_bad=stop)`, an iterator over `Plate`s that opens no image
-and gives the same plates at every call. What it cannot use, a row or a file, it hands to `on_bad`
-as a `DataError` that names it, and goes on; a wrong `root` it raises. It may publish the numbers of
-plates to expect, `EXPECTED = {"train": (1000,)}`, and splits that no protocol uses, `UNUSED`, whose
-labels the network need not be able to write. A config names it (`configs/files.py`), and
-`datasets.READERS` knows it.
+A format module has a function `read(root, on_bad=stop)`, an iterator over `Plate`s that opens no
+image and yields the same plates at every call. It passes each row or file that it cannot use to
+`on_bad`, as a `DataError` that names it, and continues; for a wrong `root` it raises one. It may
+have `EXPECTED = {"train": (1000,)}`, the published numbers of plates, and `UNUSED`, the splits that
+no protocol uses, whose labels the network need not be able to write. Add it to `datasets.READERS`,
+and name it in a config (`configs/files.py`).
 """
 
 import dataclasses
@@ -21,17 +21,17 @@ Corners = tuple[Point, Point, Point, Point]  # left-top, right-top, right-bottom
 
 
 class DataError(ValueError):
-    """A file or record that cannot be used. Reads "source: problem", both always given."""
+    """A file or record that cannot be used. Its message is "source: problem"."""
 
     def __init__(self, source: object, problem: str) -> None:
-        super().__init__(str(source), problem)  # plain arguments, so that workers can send it back
+        super().__init__(str(source), problem)  # plain, so that workers can pickle it
 
     def __str__(self) -> str:
         return f"{self.args[0]}: {self.args[1]}"
 
 
 def stop(error: DataError) -> NoReturn:
-    """What readers do with a bad file unless told otherwise: raise."""
+    """Raises the error: what format modules do with a bad file by default."""
     raise error
 
 
@@ -44,13 +44,13 @@ class Plate:
 
     Attributes:
       image: path of the image, or its encoded bytes.
-      name: says which plate this is, to people; plates of one image may share it.
-      split: the split it belongs to, a word (but not all).
-      text: the characters in reading order; "" where there is no plate or nobody wrote it down.
-      box: the plate's upright box; None where the plate fills the image.
-      corners: the plate's corners as one reads it, from left-top clockwise.
+      name: identifies the plate for people; plates of one image may share it.
+      split: the split that it belongs to, a word other than "all".
+      text: the characters in reading order; "" if there is no plate or its text is unknown.
+      box: the plate's upright box; None if the plate fills the image.
+      corners: the plate's corners, clockwise from the left-top of its text; None if unknown.
       characters: each character's corners, in reading order; empty if unknown.
-      missed: no detector found it: in a test it counts as wrong, whatever is read.
+      missed: whether the detector missed it: in a test it then counts as wrong.
     """
 
     image: pathlib.Path | bytes
@@ -78,7 +78,7 @@ class Plate:
 
     @property
     def source(self) -> pathlib.Path | str:
-        """What errors call it: its file, or where it has none its name."""
+        """What errors call the plate: its file, or its name if it has no file."""
         return self.image if isinstance(self.image, pathlib.Path) else self.name
 
 
@@ -101,7 +101,7 @@ def make_box(numbers: Sequence[float], source: object) -> Box:
 
 
 def make_corners(points: Sequence[Point], source: object) -> Corners:
-    """Returns four corners, given clockwise from left-top, after checking their shape.
+    """Returns four corners, given clockwise from left-top, as `Corners` after checking them.
 
     Raises:
       DataError: not four finite points, or not a convex, clockwise quadrilateral.
@@ -122,7 +122,7 @@ def make_corners(points: Sequence[Point], source: object) -> Corners:
 
 
 def from_left_top(points: Sequence[Point]) -> list[Point]:
-    """Returns points in their order, started anew at the one nearest their box's left-top."""
+    """Returns points rotated so that the one nearest their box's left-top comes first."""
     start = min(range(len(points)), key=lambda i: sum(points[i]))
     return [*points[start:], *points[:start]]
 

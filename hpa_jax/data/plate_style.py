@@ -1,4 +1,4 @@
-"""What a kind of plate is: its size, rows of characters, patterns, colours and decals.
+"""Describes a kind of plate: its size, rows of characters, patterns, colours and decals.
 
 Lengths are in millimetres from the plate's top left corner. `styles.STYLES` has the styles.
 """
@@ -24,10 +24,10 @@ class Row:
       y: height of the row's middle.
       character: width and height of a character's box.
       gap: space between two boxes.
-      separator: width that each of the pattern's "-", "·" and " " takes, between two gaps; the
-        hyphen itself is 0.11 of a character's height wide.
-      glyphs: the special font that the row is written in, where there is one (`glyphs.SPECIAL`).
-      x: where the row's middle is, as beside a blue band; None: in the plate's.
+      separator: width of each "-", "·" and " " in the pattern, between two gaps; the hyphen itself
+        is 0.11 of a character's height wide.
+      glyphs: the row's font, a name in `glyphs.SPECIAL`; without that font, a common one is used.
+      x: the row's middle, e.g. beside a blue band; None: the plate's middle.
     """
 
     y: float
@@ -52,15 +52,15 @@ class Palette:
 class Decal:
     """A line of small signs, a badge or a sticker that belongs to the style.
 
-    Decals are not painted over each other: where two are drawn at one place, a pixel shows the one
-    whose middle is nearer, by its own size. So signs on a band have the band's colour as ground.
+    Decals are not painted over each other: where two overlap, a pixel shows the one whose middle
+    is nearer, relative to its size. So give signs on a band the band's colour as their ground.
 
     Attributes:
       box: left, top, right, bottom.
       signs: how many small unreadable signs stand side by side in it; 0 for a plain patch.
-      ground: its colour; None shows the plate.
-      ink: the colour of the signs; None takes the plate's.
-      probability: how often it is there.
+      ground: its colour; None: transparent.
+      ink: the colour of the signs; None: the plate's ink.
+      probability: how often plates have it.
     """
 
     box: Box
@@ -71,7 +71,7 @@ class Decal:
 
 
 class Placed(NamedTuple):
-    """Where a pattern's parts stand: one symbol, box and row a character, in reading order."""
+    """Where a pattern's parts are: a symbol, box and row per character, in reading order."""
 
     symbols: list[str]
     boxes: list[Box]
@@ -81,22 +81,22 @@ class Placed(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PlateStyle:
-    """A kind of plate. A ValueError says what is wrong with one that makes no sense.
+    """A kind of plate; raises a ValueError if its fields make no sense.
 
     Attributes:
       name: its name, for messages.
       size: width and height.
-      patterns: what is written, with how often it is: a key of `alphabets` stands for one of its
-        characters; "-", "·" and " " separate; "/" begins the second row.
+      patterns: what is written -> its weight. A key of `alphabets` stands for one of its
+        characters; "-", "·" and " " are separators; "/" begins the second row.
       rows: one or two rows.
-      palettes: the colours it comes in.
+      palettes: its possible colours.
       alphabets: symbol of a pattern -> the characters it stands for.
-      linked: symbols of a pattern that are drawn together: the one character at the same place of
-        each one's alphabet, which are equally long.
-      border: how far in the painted border runs and how wide it is; width 0 for none.
+      linked: symbols that are drawn together: each is the character at the same, random index of
+        its alphabet. These alphabets are equally long.
+      border: distance of the painted border from the edge, and its width; width 0 for none.
       bolts: distance of the bolts from the plate's middle, and from its upper and lower edge.
       decals: region line, badges and the like.
-      stickers: how often each of a few random stickers is on the plate.
+      stickers: the probability of each of a few random stickers.
     """
 
     name: str
@@ -180,11 +180,11 @@ class PlateStyle:
         return ValueError(f"style {self.name!r}: {problem}")
 
     def place(self, pattern: str) -> Placed:
-        """Sets a pattern's characters on the plate.
+        """Returns where a pattern's characters and separators are on the plate.
 
         Raises:
-          ValueError: the pattern has other rows than the style, a symbol that stands for nothing,
-            or leaves the plate.
+          ValueError: the pattern has another number of rows than the style, a symbol without an
+            alphabet, or does not fit on the plate.
         """
         placed = Placed([], [], [], [])
         lines = pattern.split("/")

@@ -1,4 +1,4 @@
-"""AOLP's and Media Lab's protocols (paper, "Datasets"): prepared splits to train and to test on.
+"""AOLP's and Media Lab's protocols (paper, "Datasets"): the splits to train and to test on.
 
 Splits are written as TFDS writes them: "ac+rp", "train[:90%]".
 """
@@ -10,22 +10,22 @@ from hpa_jax.data import media_lab
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Splits to train on, and splits to test on by the name of the result."""
+    """The splits to train on, and those to test on by the name of the result."""
 
     train: str
     test: dict[str, str]
 
 
 def aolp(test: str, le: int = 582) -> Protocol:
-    """Trains on two of AOLP's sub-sets and tests on the third.
+    """Returns the protocol that trains on two of AOLP's subsets and tests on the third.
 
     Args:
       test: AC, LE or RP.
-      le: how many LE plates are used: 582 as in the paper, or all 757. With LE as the test set both
-        are reported whatever is chosen here.
+      le: how many LE plates to train on: 582, as in the paper, or all 757. With test="LE" it has
+        no effect: the results on both are reported.
 
     Raises:
-      ValueError: no such sub-set or count.
+      ValueError: no such subset or count.
     """
     if le not in (582, 757):
         raise ValueError(f"le={le}: AOLP's LE has 582 plates in the paper, 757 officially")
@@ -40,7 +40,7 @@ def aolp(test: str, le: int = 582) -> Protocol:
 
 
 def media_lab_fold(fold: int) -> Protocol:
-    """Tests on one fold of Media Lab's normal sub-set, trains on the others and the difficult one.
+    """Returns the protocol that tests on one fold of Media Lab and trains on all other plates.
 
     Raises:
       ValueError: no such fold.

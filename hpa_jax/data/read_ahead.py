@@ -1,4 +1,4 @@
-"""Batches of a Grain data set, made ahead by processes that end when they should, no sooner."""
+"""Batches of a Grain data set, made ahead by processes that end with the run and not earlier."""
 
 import atexit
 import contextlib
@@ -16,27 +16,27 @@ from absl import flags
 from hpa_jax.data.workers import end_with_parent
 
 Batch = dict[str, np.ndarray]
-AHEAD = 2  # batches that are ready before they are asked for, in each process
-_OPEN: weakref.WeakSet[Iterator] = weakref.WeakSet()  # batches that nobody has closed yet
+AHEAD = 2  # batches that each process makes ahead
+_OPEN: weakref.WeakSet[Iterator] = weakref.WeakSet()  # iterators that are not closed yet
 
 
 def read_ahead(dataset: grain.MapDataset, workers: int) -> Iterator[Batch]:
-    """The batches of a data set, made ahead in `workers` processes; 0 for none but this one."""
+    """Returns a data set's batches, made ahead in `workers` processes; 0: in this one."""
     if workers and not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # Grain's workers read a flag, also in notebooks and tests
-    # Grain would read 500 batches ahead in 16 threads, which is gigabytes.
+        flags.FLAGS.mark_as_parsed()  # Grain's workers read a flag, even in notebooks and tests
+    # By default Grain reads 500 batches ahead in 16 threads, which takes gigabytes.
     read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
     processes = grain.multiprocessing.MultiprocessingOptions(workers, per_worker_buffer_size=AHEAD)
     iterator = iter(dataset.to_iter_dataset(read).mp_prefetch(processes, _end_with_the_run))
     batches = _until_closed(held := [iterator])
-    weakref.finalize(batches, _close, held)  # ends the workers, also of batches never begun
+    weakref.finalize(batches, _close, held)  # ends the workers, even if no batch was read
     _OPEN.add(batches)
     return batches
 
 
 @atexit.register
 def _close_all() -> None:
-    """While there still is something to close them with."""
+    """Closes all iterators at exit, while the modules that this needs are still there."""
     for batches in list(_OPEN):
         batches.close()
 
@@ -53,14 +53,14 @@ def _until_closed(held: list[grain.DatasetIterator]) -> Iterator[Batch]:
 
 @contextlib.contextmanager
 def _signals_waiting() -> Iterator[None]:
-    """Holds back what stops a run; workers that start meanwhile do so until they ignore it.
+    """Blocks SIGINT and SIGTERM; workers that start meanwhile inherit this until they ignore both.
 
-    Else it would end those that still import, and with them a run that has yet to save.
+    Otherwise a signal would end workers that are still importing, before the run has saved.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # its own start would let them through
+    resource_tracker.ensure_running()  # starting it later would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
@@ -69,20 +69,20 @@ def _signals_waiting() -> Iterator[None]:
 
 
 def _copied(batch: Batch) -> Batch:
-    """Out of the workers' shared memory, which JAX might hold when the program ends."""
+    """Copies a batch out of shared memory, which JAX might still hold when the program ends."""
     return {name: np.array(rows) for name, rows in batch.items()}
 
 
 def _close(held: list[grain.DatasetIterator]) -> None:
     while held:
         held.pop().close()
-    gc.collect()  # of what Grain's threads and errors hold: else its shared memory leaks
+    gc.collect()  # what Grain's threads and errors still hold would leak shared memory
 
 
 def _end_with_the_run(worker: int, count: int) -> None:
-    """Makes a worker end when its iterator is closed or the run is gone, and at no signal before.
+    """Makes a worker ignore SIGINT and SIGTERM, and end when its run has ended.
 
-    Terminals and SLURM signal workers too, while the run wants batches until it has saved.
+    Terminals and SLURM signal workers too, but the run needs batches until it has saved.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

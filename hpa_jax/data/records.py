@@ -1,6 +1,6 @@
-"""The records of a prepared data set: plate crops in ArrayRecord, as TFDS describes them.
+"""The records of a prepared data set: plate crops in ArrayRecord, with TFDS's description.
 
-`tfds.builder_from_directory(directory)` opens a prepared set; nothing here needs TensorFlow.
+`tfds.builder_from_directory(directory)` opens a prepared set; none of this needs TensorFlow.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from hpa_jax.data.plate import Box, DataError
 from hpa_jax.data.report import Report
 
 try:
-    import array_record  # noqa: F401  what `shards` writes with; Windows has none
+    import array_record  # noqa: F401  which `shards` writes with; not available on Windows
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import example_serializer
     from tensorflow_datasets.proto import tf_example_pb2
@@ -51,7 +51,7 @@ _SERIALIZER = example_serializer.ExampleSerializer(FEATURES.get_serialized_info(
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A plate crop as it is stored; see FEATURES. `image` is encoded."""
+    """A plate crop as stored (see FEATURES); `image` is encoded."""
 
     image: bytes
     text: str
@@ -62,7 +62,7 @@ class Record:
 
 
 def serialise(record: Record) -> bytes:
-    """Returns a record's bytes, a tf.train.Example."""
+    """Returns a record as the bytes of a tf.train.Example."""
     fields = dataclasses.asdict(record)
     fields["box"] = np.array(record.box, np.float32)
     fields["characters"] = record.characters.astype(np.float32)
@@ -71,7 +71,7 @@ def serialise(record: Record) -> bytes:
 
 
 def parse(data: bytes) -> Record:
-    """Reads what `serialise` wrote, fifteen times as fast as TFDS does for any features."""
+    """Returns the record that `serialise` wrote; 15 times as fast as TFDS's general parser."""
     feature = tf_example_pb2.Example.FromString(data).features.feature
     return Record(
         image=feature["image"].bytes_list.value[0],
@@ -79,33 +79,32 @@ def parse(data: bytes) -> Record:
         name=feature["name"].bytes_list.value[0].decode(),
         box=tuple(feature["box"].float_list.value),
         characters=np.array(feature["characters"].float_list.value, np.float32).reshape(-1, 4, 2),
-        missed=any(feature["missed"].int64_list.value),  # sets of before have no such field
+        missed=any(feature["missed"].int64_list.value),  # older sets lack this field
     )
 
 
 class Source:
-    """Random access to the stored bytes of a split: `len(source)`, `source[i]`; can be pickled."""
+    """Random access to the serialised records of a split: `len(source)`, `source[i]`; picklable."""
 
     def __init__(self, directory: str | os.PathLike, split: str) -> None:
         """Opens a split of a prepared set.
 
         Args:
-          directory: where the set was prepared.
+          directory: the prepared set.
           split: as TFDS writes splits: "ac+rp", "train[:90%]".
 
         Raises:
-          DataError: no prepared set there, or a damaged one, or no such split in it, or the split
-            is empty.
+          DataError: there is no prepared set, it is damaged, or the split is missing or empty.
         """
         directory = pathlib.Path(directory)
         if not (directory / INFO).is_file():
             raise _nothing_prepared(directory)
         try:
             builder = tfds.builder_from_directory(directory)
-        except Exception as error:  # TFDS and Protobuf raise almost anything over damaged files
+        except Exception as error:  # TFDS and Protobuf raise almost anything for damaged files
             raise DataError(directory, f"is damaged ({error}): run --mode=prepare again") from error
         try:
-            # TFDS decodes nothing here: its own source of raw bytes is what we need.
+            # The source of raw bytes inside TFDS's own, so that TFDS decodes nothing.
             self._bytes = builder.as_data_source(split).data_source
         except (ValueError, KeyError) as error:  # also where the split is empty
             counts = {name: info.num_examples for name, info in builder.info.splits.items()}
@@ -122,7 +121,7 @@ class Source:
 
 
 def _check_size(directory: pathlib.Path, split: tfds.core.SplitInfo) -> None:
-    """Refuses files that were cut short, before a run is at work on them."""
+    """Refuses truncated files, before a run reads them."""
     size = sum(pathlib.Path(path).stat().st_size for path in split.filepaths)
     if size != split.num_bytes:
         raise DataError(
@@ -133,7 +132,7 @@ def _check_size(directory: pathlib.Path, split: tfds.core.SplitInfo) -> None:
 
 
 def digest(directory: str | os.PathLike) -> int:
-    """A number of 31 bits that tells prepared sets apart; 0 where there is none."""
+    """Returns a 31-bit number that identifies a prepared set, or 0 if there is none."""
     files = [pathlib.Path(directory, name) for name in (REPORT, INFO)]
     if not all(file.is_file() for file in files):
         return 0
@@ -145,16 +144,16 @@ def _nothing_prepared(directory: str | os.PathLike) -> DataError:
 
 
 def split_names(split: str, known: Collection[str]) -> list[str]:
-    """The splits that an expression such as "ac+rp[:90%]" names; "all" names all that are known."""
+    """Returns the splits named in an expression such as "ac+rp[:90%]"; "all" names all known."""
     names = [part.split("[")[0].strip() for part in split.split("+")]
     return [each for name in names for each in (known if name == "all" else [name])]
 
 
 def read_report(directory: str | os.PathLike) -> Report:
-    """Returns the report of a prepared set, which lies beside its records.
+    """Returns the report that was written beside the records of a prepared set.
 
     Raises:
-      DataError: no prepared set there, or a damaged one.
+      DataError: there is no prepared set, or it is damaged.
     """
     file = pathlib.Path(directory) / REPORT
     if not file.is_file():
@@ -163,7 +162,7 @@ def read_report(directory: str | os.PathLike) -> Report:
         report = Report(**json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise DataError(file, f"is damaged ({error}): run --mode=prepare again") from error
-    report.lengths = {  # JSON has no numbers for keys
+    report.lengths = {  # JSON's keys are strings
         split: {int(n): count for n, count in lengths.items()}
         for split, lengths in report.lengths.items()
     }

@@ -1,32 +1,31 @@
-"""What was found while a data set was prepared, for people and, as JSON, for programs."""
+"""The report on a prepared data set, as text for people and as JSON for programs."""
 
 import collections
 import dataclasses
 
 from hpa_jax.charset import Charset
 
-SHOWN = 20  # of a long list, in the printed report; the JSON has all
+SHOWN = 20  # items of a long list in the printed report; the JSON has all
 
 
 @dataclasses.dataclass
 class Report:
-    """The report of a prepared set.
+    """What was found while a data set was prepared.
 
     Attributes:
-      name: the data set's.
-      expected: published numbers of plates by split, one a release; empty where none are.
+      name: the data set's name.
+      expected: published numbers of plates by split, one per release; empty if there are none.
       counts: plates prepared, by split.
-      positions: by split, the characters at each position and how often each is there.
-      lengths: by split, how many plates have how many characters.
+      positions: by split, for each position the count of each character there.
+      lengths: by split, number of characters -> number of plates.
       with_boxes: by split, how many plates have character boxes, which LS and LP need.
       missed: by split, how many plates the detector missed.
-      unseen: characters of the charset that are nowhere in the data.
-      duplicates: groups of plates of the very same image and box, with their texts where these
-        differ.
-      shared_texts: number of texts that several splits have: the same car, or the same photograph.
-      bad: what was left out, each with its file and why.
-      without_text: scenes without a plate, and plates that nobody read.
-      whole_images: plates without a box, which fill their image.
+      unseen: characters of the charset that do not occur in the data.
+      duplicates: groups of plates with identical image and box, with their texts if these differ.
+      shared_texts: number of texts in more than one split: the same car, or the same photograph.
+      bad: the errors of what was left out, each with its file.
+      without_text: number of scenes without a plate and of plates without a known text.
+      whole_images: number of plates without a box, which fill their image.
     """
 
     name: str
@@ -79,7 +78,7 @@ def _listing(title: str, items: list[str]) -> list[str]:
 
 
 class Statistics:
-    """Counts plates as they come, and fills a report in the end."""
+    """Counts plates one by one, and fills a report at the end."""
 
     def __init__(self) -> None:
         self._lengths = collections.defaultdict(collections.Counter)
@@ -93,7 +92,7 @@ class Statistics:
     def add(
         self, split: str, name: str, text: str, digest: str, has_boxes: bool, missed: bool
     ) -> None:
-        """Counts one plate; `digest` stands for its image and box."""
+        """Counts one plate; `digest` is a hash of its image and box."""
         self._lengths[split][len(text)] += 1
         self._with_boxes[split] += has_boxes
         self._missed[split] += missed
@@ -103,7 +102,7 @@ class Statistics:
         self._splits_of_text[text].add(split)
 
     def fill(self, report: Report, charset: Charset | None) -> None:
-        """Writes what was counted into a report."""
+        """Writes the counts into a report."""
         report.counts = {split: sum(n.values()) for split, n in self._lengths.items()}
         report.lengths = {split: dict(n) for split, n in self._lengths.items()}
         report.with_boxes, report.missed = dict(self._with_boxes), dict(self._missed)

@@ -15,9 +15,9 @@ GREEN, YELLOW = (14, 128, 78), (240, 172, 16)
 
 _LATIN = {"A": LETTERS, "9": DIGITS}
 _TAIWAN = {**_LATIN, "M": "MN", "E": "E", "X": DIGITS + LETTERS}
-_TAIWAN_NEW = _TAIWAN | {"9": DIGITS.replace("4", "")}  # numbers since 2012 skip the 4
+_TAIWAN_NEW = _TAIWAN | {"9": DIGITS.replace("4", "")}  # plates since 2012 have no digit 4
 
-# The second character of a Chinese plate is its city's: those in use (lists of 2007 to 2024).
+# The second character of a Chinese plate stands for its city: those in use (lists of 2007 to 2024).
 _CITIES = {
     "京": "ABCDEFGHJKLMNPQRVY",
     "沪": "ABCDEFGHJKLMNR",
@@ -51,7 +51,7 @@ _CITIES = {
     "宁": "ABCDE",
     "新": "ABCDEFGHJKLMNPQRS",
 }
-# Provinces are equally frequent, and so are the cities of one, but for the first ones.
+# Provinces are equally frequent. So are the cities of a province, apart from the first ones.
 _AREAS = [(p, c) for p in PROVINCES for c in itertools.islice(itertools.cycle(_CITIES[p]), 24)]
 _CHINA = {
     "P": "".join(province for province, _ in _AREAS),

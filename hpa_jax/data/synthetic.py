@@ -1,7 +1,7 @@
 """Plates rendered on the device: a pure function of a random key.
 
-Everything is painted through an inverse perspective warp: for each pixel of the picture its place
-on the plate is computed, and from that the colour and the two maps, so the maps are exact.
+Everything is painted by inverse perspective warping: the place of each pixel on the plate is
+computed, and from it the pixel's colour and its values in the two maps, so the maps are exact.
 Places on a plate are in plate heights from the plate's middle.
 """
 
@@ -33,22 +33,22 @@ def make_renderer(
     tilt: float = 1.0,
     cut: float = 0.0,
 ) -> Callable[[jax.Array], dict[str, jax.Array]]:
-    """Makes a renderer of random plates.
+    """Returns a function that renders random plates.
 
     Args:
       styles: the kinds of plates.
-      charset: the characters; class ids in the maps and labels are its.
+      charset: the characters; gives the class ids in maps and labels.
       num_characters: Cp, the most characters a plate may have; shorter ones are padded with void.
-      fonts: see `glyphs.make_atlas`; a plate is written in one of them at random.
+      fonts: as in `glyphs.make_atlas`; each plate is written in a random one.
       image_size: height and width of the pictures.
       weights: how often each style is drawn; None: equally often.
       realism: scales tilt, crop, dirt, light, blur and noise; 0 gives clean plates from the front.
-      loose: how much a picture may show around its plate, in shares of the plate's size on each
-        side; most show far less.
-      tilt: scales how far plates are turned and sheared; 1.0 is up to 34 degrees about the
-        vertical, 29 about the horizontal and 23 about the viewing axis, most far less.
-      cut: share of plates, times realism, that lack up to a quarter at one side: from these a
-        network learns to be unsure of what it cannot see.
+      loose: the largest margin around the plate on each side, as a share of the plate's size; most
+        margins are far smaller.
+      tilt: scales how far plates are rotated and sheared; 1.0 rotates up to 34 degrees about the
+        vertical, 29 about the horizontal and 23 about the viewing axis, mostly far less.
+      cut: share of plates, times realism, with up to a quarter cut off at one side: from these a
+        network learns low confidence in characters that it cannot see.
 
     Returns:
       A pure function of one random key, to be vmapped and jitted, that returns one plate in the
@@ -58,14 +58,14 @@ def make_renderer(
     Raises:
       ValueError: there are no styles, or one does not fit the charset or num_characters; weights
         do not fit the styles; the fonts lack a character; realism, loose or tilt is negative, or
-        cut is no share.
+        cut is not from 0 to 1.
     """
     _check_options(realism, loose, tilt, cut)
     atlas = glyphs.make_atlas(charset.characters, fonts)
     layouts, odds = compile_layouts(styles, charset, num_characters, atlas.names, weights)
-    cumulative = np.cumsum(odds)  # NumPy's: a device's constant would be fetched to compile
+    cumulative = np.cumsum(odds)  # NumPy, as compiling would fetch a JAX constant
 
-    @jax.default_matmul_precision("float32")  # a TPU's own, and a GPU's, would be less than that
+    @jax.default_matmul_precision("float32")  # TPUs and GPUs default to less
     def render(key: jax.Array) -> dict[str, jax.Array]:
         scene_key, noise_key = jax.random.split(key)
         draws = Draws(scene_key, 2900, realism)
@@ -105,19 +105,19 @@ def _check_options(realism: float, loose: float, tilt: float, cut: float) -> Non
 
 
 def _draw_layout(draws: Draws, layouts: Layout, cumulative: np.ndarray) -> Layout:
-    """One of the stacked layouts, as often as their cumulative odds say."""
+    """Returns a random one of the stacked layouts, by their cumulative weights."""
     chosen = jnp.searchsorted(cumulative, draws.uniform() * cumulative[-1], side="right")
     return jax.tree.map(lambda table: jnp.asarray(table)[chosen], layouts)
 
 
 def _draw_characters(draws: Draws, layout: Layout) -> jax.Array:
-    """Class ids (Cp,), void where the pattern has no character."""
+    """Returns random class ids (Cp,), void where the pattern has no character."""
     choice = draws.index(layout.counts, layout.counts.shape)[layout.drawn_with]
     return jnp.take_along_axis(layout.choices, choice[:, None], axis=1)[:, 0]
 
 
 def _loosen(draws: Draws, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Moves, stretches and bends the writing a little on its plate."""
+    """Returns x and y with the writing slightly moved, stretched and bent on its plate."""
     text_x = x * (1 + draws.spread(0.06)) + draws.spread(0.06) + draws.spread(0.05) * y
     text_y = y * (1 + draws.spread(0.12)) + draws.spread(0.06)
     bend = draws.up_to(0.03)
@@ -133,7 +133,7 @@ def _ink_depth(
     slots: Places,
     text: tuple[jax.Array, jax.Array],
 ) -> jax.Array:
-    """How deep each pixel lies in the strokes of a character or separator, in plate heights."""
+    """Returns how deep each pixel is inside a stroke or separator, (H, W), in plate heights."""
     _, glyphs_per_font, rows, columns = distance.shape
     choice = draws.index(layout.font_counts)  # one draw: a row's characters share their font
     font = jnp.take_along_axis(layout.fonts, choice[:, None], axis=1)[:, 0]

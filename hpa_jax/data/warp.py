@@ -1,4 +1,4 @@
-"""Homographies: a camera's view of a plane, and images warped by it."""
+"""Homographies: a camera's view of a plane, and the warping of images."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ MOST_CUT = 0.25  # two characters of eight
 
 
 def rotation(yaw: jax.Array, pitch: jax.Array, roll: jax.Array) -> jax.Array:
-    """The 3×3 rotation that turns about the vertical, the horizontal and the viewing axis."""
+    """Returns the 3×3 rotation about the vertical, then the horizontal, then the viewing axis."""
     zero, one = jnp.zeros(()), jnp.ones(())
     sin_y, cos_y = jnp.sin(yaw), jnp.cos(yaw)
     sin_p, cos_p = jnp.sin(pitch), jnp.cos(pitch)
@@ -21,14 +21,14 @@ def rotation(yaw: jax.Array, pitch: jax.Array, roll: jax.Array) -> jax.Array:
 
 
 def inverse(matrix: jax.Array) -> jax.Array:
-    """Inverse of a 3×3 matrix by cross products (cheaper under vmap than a factorisation)."""
+    """Returns the inverse of a 3×3 matrix, by cross products (cheaper under vmap than LU)."""
     a, b, c = matrix.T
     columns = jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)])
     return columns / jnp.dot(a, columns[0])
 
 
 def transform(homography: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Moves points by a 3×3 homography."""
+    """Returns points mapped by a 3×3 homography."""
     h = homography
     depth = h[2, 0] * x + h[2, 1] * y + h[2, 2]
     u = (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / depth
@@ -44,14 +44,14 @@ def view(
     distance: jax.Array,
     margins: jax.Array,
 ) -> jax.Array:
-    """A tilted camera's view of a rectangle, cropped to the rectangle's bounding box and margins.
+    """Returns a tilted camera's view of a rectangle, cropped to its bounding box plus margins.
 
     Args:
-      half_width, half_height: the rectangle's, which is centred on the plane's origin.
+      half_width, half_height: of the rectangle, which is centred on the plane's origin.
       angles: (3,) yaw, pitch and roll in radians.
       shear: how far x moves with y.
-      distance: of the camera, in half widths; the nearer, the stronger the perspective.
-      margins: (4,) left, top, right, bottom, in shares of the bounding box; negative crops.
+      distance: of the camera, in half widths; a near one gives a strong perspective.
+      margins: (4,) left, top, right, bottom, as shares of the bounding box; negative ones crop.
 
     Returns:
       (3, 3) homography from the picture, where x and y run from 0 to 1, to the plane.
@@ -82,11 +82,11 @@ def random_view(
     tight: float,
     cut: float = 0.0,
 ) -> jax.Array:
-    """A random `view`: `tilt` scales the angles.
+    """Returns a random `view`; `tilt` scales the angles and the shear.
 
-    Margins reach outwards up to `loose`, inwards up to `tight` shares of the bounding box.
-    Wide ones are rare: half are under `loose` / 30, nine tenths under `loose` / 4. Of `cut` of all
-    views one side lacks up to `MOST_CUT` of the bounding box.
+    Margins are up to `loose` outwards and up to `tight` inwards, as shares of the bounding box.
+    Wide ones are rare: half are under `loose` / 30, nine tenths under `loose` / 4. A share `cut` of
+    the views has up to `MOST_CUT` of the bounding box cut off at one side.
     """
     angles = draws.spread(tilt, (3,)) * jnp.array([0.6, 0.5, 0.4])
     shear = draws.spread(0.35 * tilt)
@@ -100,7 +100,7 @@ def random_view(
 
 
 def pixel_grid(image_size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
-    """x and y of the pixels' centres, both (height, width), from 0 to 1 over the picture."""
+    """Returns x and y of the pixels' centres, (height, width) each, 0 to 1 over the picture."""
     height, width = image_size
     x = (jnp.arange(width) + 0.5) / width
     y = (jnp.arange(height) + 0.5) / height
@@ -108,7 +108,7 @@ def pixel_grid(image_size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
 
 
 def sample(image: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Bilinear values of an image (channels, height, width) at x and y (0..1); edges repeat."""
+    """Returns bilinear values of an image (C, height, width) at x and y (0..1); edges repeat."""
     _, height, width = image.shape
     column = jnp.clip(x * width - 0.5, 0, width - 1)
     row = jnp.clip(y * height - 0.5, 0, height - 1)
@@ -121,7 +121,7 @@ def sample(image: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def sample_nearest(labels: jax.Array, x: jax.Array, y: jax.Array, outside: int) -> jax.Array:
-    """Values of a label map (height, width) at x and y (0..1); `outside` beyond its edges."""
+    """Returns values of a label map (height, width) at x and y (0..1); `outside` beyond it."""
     height, width = labels.shape
     column, row = jnp.floor(x * width).astype(jnp.int32), jnp.floor(y * height).astype(jnp.int32)
     within = (column >= 0) & (column < width) & (row >= 0) & (row < height)

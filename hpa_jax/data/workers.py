@@ -7,7 +7,7 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Called in a worker: ends it once its parent is gone, also when that was killed."""
+    """Makes the calling worker process end when its parent ends, even if that is killed."""
     parent = multiprocessing.parent_process()
     threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
 
