@@ -1,8 +1,8 @@
-"""Times the way of photographs: decoding, preparing, and feeding a training step.
+"""Times the pipeline for photographs: decoding, preparing, and feeding a training step.
 
     python -m benchmarks.data --copies=12 FOLDER
 
-FOLDER is one that `hpa_jax/data/folder.py` reads, of whole photographs. Copies of them stand for a
+FOLDER holds whole photographs, as `hpa_jax/data/folder.py` reads them. They are copied to get a
 data set of any size.
 """
 
@@ -32,7 +32,7 @@ STEPS = 40
 
 
 def copies(root: str, count: int) -> Callable[[OnBad], Iterator[Plate]]:
-    """A reader of each plate `count` times, under other names."""
+    """Returns a format module's `read` that yields each plate `count` times, under other names."""
 
     def read(on_bad: OnBad) -> Iterator[Plate]:
         plates = list(folder.read(root, on_bad=on_bad))
@@ -44,7 +44,7 @@ def copies(root: str, count: int) -> Callable[[OnBad], Iterator[Plate]]:
 
 
 def time_preparing(root: str, count: int, to: pathlib.Path) -> dict[str, Any]:
-    """Plates/s of decoding alone and of preparing on one core and on all, and the peak memory."""
+    """Returns plates/s of decoding and of preparing on one core and on all, and peak memory."""
     plates = list(copies(root, 1)(stop))
     seconds = _time(lambda: [images.open_rgb(plate.image) for plate in plates])
     figures: dict[str, Any] = {"decoding alone, one core": len(plates) / seconds}
@@ -68,9 +68,9 @@ def time_preparing(root: str, count: int, to: pathlib.Path) -> dict[str, Any]:
 
 
 def time_feeding(prepared: pathlib.Path, charset: Charset, workers: int) -> dict[str, float]:
-    """The pipeline alone, and a training step on ready batches and on fed ones: plates/s.
+    """Returns plates/s of the pipeline alone and of training steps on ready and on fed batches.
 
-    With them, the share of a fed step that the host waits for its batch.
+    Also returns the share of a fed step in which the host waits for its batch.
     """
     size, options = SMALL["batch_size"], {"seed": 0, "jitter": 0.1, "workers": workers}
     options["image_size"] = SMALL["image_size"]
@@ -89,7 +89,7 @@ def time_feeding(prepared: pathlib.Path, charset: Charset, workers: int) -> dict
         ("step on fed batches", batches()),
     ):
         waited = 0.0
-        # What the pipeline's two queues held before the first step does not count.
+        # Batches that were queued before the first step do not count.
         for count in range(-2 * read_ahead.AHEAD, STEPS):
             if count == 0:
                 begin, waited = time.perf_counter(), 0.0
@@ -142,7 +142,7 @@ def _main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _COPIES = flags.DEFINE_integer("copies", 12, "how often each photograph is read", lower_bound=1)
+    _COPIES = flags.DEFINE_integer("copies", 12, "copies of each photograph", lower_bound=1)
     _WORKERS = flags.DEFINE_integer("workers", 1, "processes that feed the step", lower_bound=0)
     _JSON = flags.DEFINE_string("json", None, "also writes the figures to this file")
     app.run(_main)

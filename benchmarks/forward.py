@@ -1,10 +1,10 @@
-"""Times reading a batch: this package's forward against PyTorch's, in one run.
+"""Times reading a batch: the forward pass of this package against PyTorch's, in one run.
 
     python -m benchmarks.forward --backbones=resnet18,resnet101 --batch_sizes=1,16
     python -m benchmarks.forward --protocol=paper
 
-PyTorch is given float images in the layout that it computes in, and stops at the logits. This
-package starts from uint8 images and ends with class ids and confidences.
+PyTorch gets float images in the memory layout that it computes in, and returns the logits. This
+package starts from uint8 images and returns class ids and confidences.
 """
 
 import functools
@@ -19,7 +19,7 @@ from absl import app, flags
 from benchmarks import networks, report, sweep, timing
 from hpa_jax import machine, runtime
 
-PROTOCOLS = {"quick": (10, 5), "paper": (50, 100)}  # rounds, passes a round
+PROTOCOLS = {"quick": (10, 5), "paper": (50, 100)}  # rounds, passes per round
 
 
 def compare(
@@ -28,12 +28,12 @@ def compare(
     """Times one network at one batch size; prints a table and returns its figures.
 
     Args:
-      name: among `networks.NETWORKS`.
-      batch_size: plates a pass.
+      name: of the network, one of `networks.NETWORKS`.
+      batch_size: plates per pass.
       dtype: 'float32' or 'bfloat16', for both frameworks.
-      rounds: how often each candidate has its turn.
-      passes: timed passes a turn.
-      compiled: whether PyTorch is also compiled.
+      rounds: turns of each candidate.
+      passes: timed passes per turn.
+      compiled: whether to time compiled PyTorch too.
     """
     device = timing.set_up()
     peak = timing.measure_peak(device, dtype)
@@ -45,7 +45,7 @@ def compare(
     theirs = torch_makers(pair, their_pixels, device, dtype, compiled)
     runs, results = timing.start(ours | theirs)
     if pair.same:
-        # On a GPU float32 is TensorFloat-32, which each framework rounds to in other places.
+        # On a GPU float32 is TensorFloat-32, to which the frameworks round in different places.
         check_equal(results, {"float32": 0.01 if device == "cpu" else 0.05, "bfloat16": 0.3}[dtype])
     read_batch = jax.jit(functools.partial(runtime.read_batch, pair.model))
     flops = timing.count_flops(read_batch, pair.variables, pixels)
@@ -58,7 +58,7 @@ def compare(
 def our_makers(
     pair: networks.Pair, pixels: np.ndarray, device: str
 ) -> dict[str, Callable[[], timing.Run]]:
-    """This package's ways to read, each a function that prepares it."""
+    """Returns this package's candidates: name -> a function that prepares the run."""
 
     def make_xla() -> timing.Run:
         forward = jax.jit(
@@ -81,12 +81,12 @@ def our_makers(
 def torch_makers(
     pair: networks.Pair, pixels: np.ndarray, device: str, dtype: str, compiled: bool
 ) -> dict[str, Callable[[], timing.Run]]:
-    """PyTorch's ways to read, each a function that prepares it."""
+    """Returns PyTorch's candidates: name -> a function that prepares the run."""
 
     def make(layout: str, way: str) -> timing.Run:
         network = networks.placed(pair.reference, layout, device)
         images = networks.placed_images(pixels, layout, device)
-        # The whole network in bfloat16 is faster than autocast, which converts at every layer.
+        # A network in bfloat16 is faster than autocast, which converts at every layer.
         network, images = (x.to(getattr(torch, dtype)) for x in (network, images))
         network = networks.made_to_read(network, way, images)
 
@@ -100,17 +100,17 @@ def torch_makers(
 
 
 def check_equal(results: dict[str, Any], tolerance: float) -> None:
-    """Refuses candidates that do not read the same: what is fast and wrong is not compared.
+    """Refuses candidates that do not read the same as PyTorch: their speed would mean nothing.
 
     Args:
       results: candidate -> logits (B, Cp, classes) of PyTorch, or ids and confidences (B, Cp, ...).
       tolerance: of the confidences. Ids may differ where two classes are as close as that.
 
     Raises:
-      ValueError: one differs from PyTorch's first, the eager one; it is named.
+      ValueError: a candidate, which it names, differs from the first one of PyTorch.
     """
     first = next((name for name in results if name.startswith("PyTorch")), None)
-    if first is None:  # this machine could run none
+    if first is None:  # PyTorch could not run here
         return
     expected = results[first].float().softmax(-1).cpu().numpy()
     for name, result in results.items():

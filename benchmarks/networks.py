@@ -1,4 +1,4 @@
-"""The networks that are measured: ours, and the same one in PyTorch with the same weights."""
+"""The networks to measure: ours, and the same one in PyTorch with the same weights."""
 
 import copy
 import functools
@@ -16,33 +16,33 @@ from hpa_jax.charset import CHINA, TAIWAN, Charset
 from hpa_jax.models.hpa import HPANet
 
 PAPER_SIZE = (50, 160)
-# Of a plate of that size in the original network: 34 classes, 6 characters, no exact saving.
+# Per plate of that size in the original network: 34 classes, 6 characters, no simplification.
 MULTIPLY_ADDS = {
     "resnet18": 1.164e9,
     "resnet34": 1.521e9,
     "resnet50": 3.112e9,
     "resnet101": 3.869e9,
 }
-WIDTHS = {"small": 0.225, "half": 0.5}  # of 'cn_small' and 'cn', against PyTorch's ResNet-18
+WIDTHS = {"small": 0.225, "half": 0.5}  # as 'cn_small' and 'cn'; compared with ResNet-18 in PyTorch
 NETWORKS = (*MULTIPLY_ADDS, *WIDTHS)
 EAGER, COMPILED, FROZEN = "eager", "compiled", "compiled, frozen"
 LAYOUTS = {"": torch.contiguous_format, ", channels-last": torch.channels_last}
 
 
 class Pair(NamedTuple):
-    """Our network, and the PyTorch one that it is measured against."""
+    """Our network, and the PyTorch one that it is compared with."""
 
     model: HPANet
     charset: Charset
     variables: dict[str, Any]  # NumPy arrays
     image_size: tuple[int, int]
     reference: TorchHPA  # at PAPER_SIZE
-    reference_flops: float  # of reading a plate
+    reference_flops: float  # to read one plate
     same: bool  # whether the two compute the same function
 
 
 def make_pair(name: str, dtype: str) -> Pair:
-    """Builds the networks of a name in `NETWORKS`; ours computes in `dtype`."""
+    """Returns the pair for a name in `NETWORKS`; our network computes in `dtype`."""
     torch.manual_seed(0)
     backbone = "resnet18" if name in WIDTHS else name
     reference = _well_conditioned(TorchHPA(backbone))
@@ -50,7 +50,7 @@ def make_pair(name: str, dtype: str) -> Pair:
     if name in WIDTHS:
         shape = {"num_characters": 8, "num_classes": len(CHINA), "void": True}
         model, size = HPANet(width=WIDTHS[name], dtype=dtype, **shape), (48, 160)
-        key = jax.random.key(0, impl="rbg")  # compiles sooner than the default generator
+        key = jax.random.key(0, impl="rbg")  # compiles faster than the default generator
         variables = jax.device_get(jax.jit(model.init)(key, jnp.zeros((1, *size, 3))))
         return Pair(model, CHINA, variables, size, reference, flops, same=False)
     state = {name: tensor.numpy() for name, tensor in reference.state_dict().items()}
@@ -60,21 +60,21 @@ def make_pair(name: str, dtype: str) -> Pair:
 
 
 def make_pixels(count: int, size: tuple[int, int]) -> np.ndarray:
-    """Coarse noise, on which a network of `make_pair` is well-conditioned: B×H×W×3 uint8."""
+    """Returns coarse noise, B×H×W×3 uint8, for which the networks are well-conditioned."""
     noise = np.random.default_rng(0).integers(0, 256, (count, 5, 8, 3), np.uint8)
     return noise.repeat(10, axis=1).repeat(20, axis=2)[:, : size[0], : size[1]]
 
 
 @torch.no_grad()
 def _well_conditioned(network: TorchHPA) -> TorchHPA:
-    """Random weights with which TensorFloat-32 and bfloat16 read nearly as float32 does.
+    """Sets random weights with which TensorFloat-32 and bfloat16 read nearly as float32 does.
 
-    At default weights and statistics ResNet-101's logits are in the thousands, and rounding decides
-    what is read.
+    With default weights and statistics ResNet-101's logits are in the thousands, and rounding
+    decides what is read.
     """
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for block in network.modules():
-        if isinstance(block, BasicBlock | Bottleneck):  # adds little to its input
+        if isinstance(block, BasicBlock | Bottleneck):  # so that it adds little to its input
             last = block.bn2 if isinstance(block, BasicBlock) else block.bn3
             torch.nn.init.constant_(last.weight, 0.25)
     for norm in norms:
@@ -90,12 +90,12 @@ def _well_conditioned(network: TorchHPA) -> TorchHPA:
 
 
 def placed(network: TorchHPA, layout: str, device: str) -> TorchHPA:
-    """A copy of the network on the device, in one of `LAYOUTS`."""
+    """Returns a copy of the network on the device, in one of `LAYOUTS`."""
     return copy.deepcopy(network).to(device=device, memory_format=LAYOUTS[layout])
 
 
 def placed_images(images_BHWC: np.ndarray, layout: str, device: str) -> torch.Tensor:
-    """Float images in [0, 1] on the device, in one of `LAYOUTS`."""
+    """Returns float images in [0, 1] on the device, in one of `LAYOUTS`."""
     images = torch.tensor(images_BHWC, device=device).permute(0, 3, 1, 2) / 255.0
     return images.contiguous(memory_format=LAYOUTS[layout])
 
@@ -103,7 +103,7 @@ def placed_images(images_BHWC: np.ndarray, layout: str, device: str) -> torch.Te
 def torch_ways(
     make: Callable[[str, str], Callable[[], Any]], ways: Sequence[str]
 ) -> dict[str, Callable[[], Callable[[], Any]]]:
-    """PyTorch's candidates by name: (layout, way) -> one, in every combination."""
+    """Returns PyTorch's candidates by name: `make(layout, way)` in every combination."""
     return {
         f"PyTorch, {way}{layout}": functools.partial(make, layout, way)
         for way in ways
@@ -112,22 +112,22 @@ def torch_ways(
 
 
 def reading_ways(compiled: bool) -> Sequence[str]:
-    """PyTorch's ways to read that `made_to_read` knows."""
+    """Returns the ways in which `made_to_read` can prepare a network."""
     return (EAGER, COMPILED, FROZEN) if compiled else (EAGER,)
 
 
 def made_to_read(network: torch.nn.Module, way: str, images: torch.Tensor) -> torch.nn.Module:
-    """The network in one of `reading_ways`, compiled for such images."""
+    """Returns the network prepared in one of `reading_ways`, compiled for images like these."""
     if way == EAGER:
         return network
     options = {
-        # As XLA does: else small batches would compare how kernels are started.
+        # As XLA does: otherwise small batches would mostly measure kernel launches.
         "triton.cudagraphs": images.is_cuda,
         # Folds batch norms and packs weights, as our ONNX model does.
         "freezing": way == FROZEN,
     }
     network = torch.compile(network, dynamic=False, options=options)
-    # Freezing is asked for in two places; options alone keep apart what was compiled before.
+    # Freezing must be set here too; only the options keep compiled variants apart.
     with torch._inductor.config.patch(freezing=way == FROZEN), torch.inference_mode():
         network(images)
     return network

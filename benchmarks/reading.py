@@ -1,10 +1,10 @@
-"""Times reading a folder of JPEG files from end to end, the two limits on it, and PyTorch.
+"""Times reading a folder of JPEG files end to end, its two limits, and PyTorch.
 
     python -m benchmarks.reading --backbones=resnet18 --count=10000
 
-The limits are the bare forward on pixels that lie ready, and decoding and resizing alone. The
-files are rendered plates in the sizes that detectors cut out. PyTorch is given them by the same
-decoder, ahead of it on all cores.
+The limits are the forward pass alone, on pixels in memory, and decoding and resizing alone. The
+files are rendered plates of the sizes that detectors cut out. For PyTorch the same decoder reads
+ahead on all cores.
 """
 
 import concurrent.futures
@@ -27,7 +27,7 @@ from hpa_jax import machine, pixels, recognize, runtime
 from hpa_jax.charset import TAIWAN
 from hpa_jax.data import styles, synthetic
 
-DISTINCT = 100  # rendered plates, each written in many sizes
+DISTINCT = 100  # rendered plates; each is written in several sizes
 SMALLEST, LARGEST = (94, 24), (220, 80)  # width, height
 END_TO_END, FORWARD = "end to end", "forward alone"
 DECODING, DECODING_ALL = "decoding alone, one thread", "decoding alone, all cores"
@@ -53,16 +53,16 @@ def compare(
     """Times reading `count` files; prints a table and returns the figures.
 
     Args:
-      name: of the network, among `networks.NETWORKS`.
+      name: of the network, one of `networks.NETWORKS`.
       batch_size: plates read at once.
       dtype: 'float32' or 'bfloat16', for both frameworks.
-      count: files.
-      rounds: how often the files are read, and each part run.
-      compiled: whether PyTorch is also compiled.
+      count: number of files.
+      rounds: turns of each candidate.
+      compiled: whether to time compiled PyTorch too.
     """
     device = timing.set_up()
     pair = networks.make_pair(name, dtype)
-    on = "auto" if dtype == "float32" else "xla"  # ONNX Runtime computes in float32 whatever
+    on = "auto" if dtype == "float32" else "xla"  # ONNX Runtime computes only in float32
     reader = recognize.Recognizer(pair.model, pair.variables, pair.charset, pair.image_size, on)
     passes = math.ceil(count / batch_size)
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +99,7 @@ def compare(
 
 
 def make_forward(reader: recognize.Recognizer, batch_size: int, passes: int, on: str) -> timing.Run:
-    """Passes of the network over one batch of pixels that lies ready."""
+    """Returns a run of the network alone: passes over one batch of pixels in memory."""
     shape = (batch_size, *reader.image_size, 3)
     ready = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     forward = runtime.make_forward(reader.model, reader.variables, reader.image_size, on)
@@ -107,7 +107,7 @@ def make_forward(reader: recognize.Recognizer, batch_size: int, passes: int, on:
 
 
 def decode(paths: Sequence[pathlib.Path], size: tuple[int, int], threads: int) -> None:
-    """Decodes and resizes the files, and drops them."""
+    """Decodes and resizes the files, and discards the pixels."""
     for _ in decoded(paths, size, threads):
         pass
 
@@ -128,7 +128,7 @@ def torch_makers(
     dtype: str,
     compiled: bool,
 ) -> dict[str, Callable[[], timing.Run]]:
-    """PyTorch's ways to read the files, each a function that prepares it."""
+    """Returns PyTorch's candidates: name -> a function that prepares the run."""
 
     def make(layout: str, way: str) -> timing.Run:
         blank = np.zeros((batch_size, *networks.PAPER_SIZE, 3), np.uint8)
@@ -145,7 +145,7 @@ def torch_makers(
             stream = decoded(paths, networks.PAPER_SIZE, machine.cores())
             ids = []
             while batch := list(itertools.islice(stream, batch_size)):
-                short = batch_size - len(batch)  # one shape, or each compiles
+                short = batch_size - len(batch)  # fills up the last batch: each shape would compile
                 images = np.stack(batch + batch[-1:] * short)
                 images = networks.placed_images(images, layout, device).to(getattr(torch, dtype))
                 with torch.inference_mode():

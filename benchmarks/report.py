@@ -1,4 +1,4 @@
-"""What was measured: figures and ratios, as tables and as JSON with the machine's description."""
+"""Reports figures and ratios, as tables and as JSON with a description of the machine."""
 
 import collections
 import importlib.metadata
@@ -32,7 +32,7 @@ def compare_passes(
 ) -> dict[str, Any]:
     """Prints the figures of passes over `plates` plates, and ratios; returns both for the JSON.
 
-    `flops` are of a pass, `peak` is what `timing.measure_peak` measured in `dtype`.
+    `flops` are per pass, `peak` is the result of `timing.measure_peak` for `dtype`.
     """
     candidates = summarise(timings, flops, plates, peak)
     ratios = make_ratios(timings, ours)
@@ -45,7 +45,7 @@ def compare_passes(
 def summarise(
     timings: dict[str, Timing], flops: dict[str, float], plates: int, peak: float
 ) -> dict[str, dict[str, float] | None]:
-    """Each candidate's figures; None for one that was not measured. `flops` are of a pass."""
+    """Returns each candidate's figures, None if it was not measured; `flops` are per pass."""
     figures: dict[str, dict[str, float] | None] = dict.fromkeys(flops)
     for name, count in flops.items():
         if name in timings:
@@ -60,9 +60,9 @@ def summarise(
 
 
 def make_ratios(timings: dict[str, Timing], ours: Sequence[str]) -> dict[str, Any]:
-    """PyTorch's time over ours: our fastest against eager PyTorch and against its fastest.
+    """Returns the time of PyTorch, eager and at its fastest, divided by that of our fastest.
 
-    NaN where the machine could not run one of them.
+    NaN if the machine could not run one of the two.
     """
     seconds = medians(timings)
     mine = min((name for name in ours if name in timings), key=seconds.get, default="none")
@@ -77,13 +77,13 @@ def make_ratios(timings: dict[str, Timing], ours: Sequence[str]) -> dict[str, An
 
 
 def medians(timings: dict[str, Timing]) -> dict[str, float]:
-    """Median seconds of each candidate; NaN for any that was not measured."""
+    """Returns each candidate's median in seconds; NaN for any that was not measured."""
     seconds = {name: timing.median_s for name, timing in timings.items()}
     return collections.defaultdict(lambda: math.nan, seconds)
 
 
 def print_candidates(candidates: dict[str, dict[str, float] | None]) -> None:
-    """A line for each candidate; dashes for one that was not measured."""
+    """Prints a line for each candidate; dashes for those that were not measured."""
     rows = []
     for name, c in candidates.items():
         if c is None:
@@ -97,13 +97,13 @@ def print_candidates(candidates: dict[str, dict[str, float] | None]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table: names to the left, figures to the right."""
+    """Prints a table with left-aligned names and right-aligned figures."""
     aligned = ["left", *["right"] * (len(header) - 1)]
     print(tabulate(rows, header, "github", colalign=aligned, disable_numparse=True))
 
 
 def print_ratios(ratios: dict[str, Any]) -> None:
-    """One sentence with both ratios."""
+    """Prints one sentence with both ratios."""
     print(
         f"PyTorch's time over ours ({ratios['ours']}): {ratios['eager_over_ours']:.2f} eager, "
         f"{ratios['fastest_pytorch_over_ours']:.2f} fastest ({ratios['fastest_pytorch']})"
@@ -111,7 +111,7 @@ def print_ratios(ratios: dict[str, Any]) -> None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """What figures depend on: processor, accelerator, versions."""
+    """Returns what the figures depend on: processor, accelerator, versions, command."""
     info = pathlib.Path("/proc/cpuinfo")
     named = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     versions = {}
@@ -136,12 +136,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def print_machine(machine: dict[str, Any]) -> None:
-    """One line of what is known."""
+    """Prints one line with everything that is known of the machine."""
     print(", ".join(f"{name} {value}" for name, value in machine.items() if value is not None))
 
 
 def check_writable(path: str | None) -> None:
-    """Ends the program where `write_json` would fail, before minutes are spent."""
+    """Exits with an error if `write_json` would fail, before minutes are spent."""
     if path:
         try:
             with pathlib.Path(path).open("a"):
@@ -151,7 +151,7 @@ def check_writable(path: str | None) -> None:
 
 
 def write_json(path: str | None, machine: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    """Writes what was measured, if a path is given; null for what is not a number."""
+    """Writes the results as JSON if a path is given, with null for NaN."""
     if path:
         record = {"machine": machine, "results": results}
         record = json.loads(json.dumps(record), parse_constant=lambda _: None)

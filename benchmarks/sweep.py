@@ -1,4 +1,4 @@
-"""The flags that the comparisons with PyTorch share, and the loop over what they list."""
+"""The flags that comparisons with PyTorch share, and the loop over the values they list."""
 
 import contextlib
 import itertools
@@ -21,21 +21,21 @@ def define_flags(
 ) -> None:
     """Defines --backbones, --batch_sizes, --dtypes, --rounds, --compiled, --json and --profile.
 
-    The defaults are the arguments; in float32, PyTorch compiled too. No batch may be smaller than
-    `smallest`.
+    The arguments are defaults; by default only float32 is timed, and compiled PyTorch too. Batches
+    must have at least `smallest` plates.
     """
     flags.DEFINE_list(
         "backbones",
         backbones,
         f"among {', '.join(networks.NETWORKS)}; small and half against PyTorch's resnet18",
     )
-    flags.DEFINE_list("batch_sizes", batch_sizes, "plates at once")
+    flags.DEFINE_list("batch_sizes", batch_sizes, "plates per batch")
     flags.DEFINE_list("dtypes", ["float32"], f"among {', '.join(DTYPES)}; the latter on a GPU")
     flags.DEFINE_integer("rounds", rounds, "turns of each candidate", lower_bound=1)
-    flags.DEFINE_bool("compiled", True, "also compiled PyTorch, which takes minutes")
+    flags.DEFINE_bool("compiled", True, "times compiled PyTorch too, which takes minutes")
     flags.DEFINE_string("json", None, "also writes the figures to this file")
     flags.DEFINE_string(
-        "profile", None, "traces all of it into this folder, for TensorBoard; slows what is timed"
+        "profile", None, "writes a trace for TensorBoard to this folder; slows the runs"
     )
     for flag, known in (("backbones", networks.NETWORKS), ("dtypes", DTYPES)):
         flags.register_validator(
@@ -49,11 +49,11 @@ def define_flags(
         f"must be whole numbers of at least {smallest}",
     )
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # --help names it
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help lists it
 
 
 def run(argv: Sequence[str], compare: Compare, keep_memory: bool = False) -> None:
-    """Compares at everything that the flags list, and writes the figures if --json is given."""
+    """Runs `compare` for all values that the flags list; writes the figures if --json is given."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     command.set_up()
@@ -68,4 +68,4 @@ def run(argv: Sequence[str], compare: Compare, keep_memory: bool = False) -> Non
             print(f"\n{name}, batch {batch_size}, {dtype}")
             about = {"network": name, "batch_size": batch_size, "dtype": dtype}
             results.append(about | compare(name, batch_size, dtype))
-            report.write_json(listed.json, machine, results)  # each: the next may find no memory
+            report.write_json(listed.json, machine, results)  # each time: the next may fail

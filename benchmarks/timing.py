@@ -1,4 +1,4 @@
-"""Candidates timed side by side, and the machine's peak that they are measured against."""
+"""Times candidates side by side, and measures the machine's peak to compare them with."""
 
 import functools
 import gc
@@ -16,7 +16,7 @@ import torch
 
 from hpa_jax import machine
 
-SETTLE_S = 0.05  # runtimes' idle threads go on spinning for some 20 ms after their last pass
+SETTLE_S = 0.05  # idle threads of a runtime spin for some 20 ms after its last pass
 
 Run = Callable[[], Any]  # one pass: returns when its result is complete
 
@@ -32,20 +32,20 @@ class Timing(NamedTuple):
 
 
 def set_up(keep_memory: bool = False) -> str:
-    """Makes the two frameworks' terms equal; returns PyTorch's name of the device that both use.
+    """Sets equal conditions for both frameworks; returns PyTorch's name of the device they use.
 
-    Both run on as many threads as they choose, which is all cores, but no more. Memory is kept as
-    training here keeps it, by which PyTorch gains as well, or as commands that read leave it.
+    Both use as many threads as they choose, but at most one per core. `keep_memory` keeps freed
+    memory for reuse, as training here does (PyTorch gains too); commands that read do not.
     """
-    # Else JAX takes most of a GPU's memory, and PyTorch finds none.
+    # Otherwise JAX takes most of a GPU's memory, and PyTorch finds none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    # JAX multiplies float32 matrices in TensorFloat-32 where a GPU has it: so must PyTorch.
+    # JAX multiplies float32 matrices in TensorFloat-32 if the GPU has it, so PyTorch must too.
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
-    # PyTorch knows no container's quota, and threads beyond it wait for each other.
+    # PyTorch does not know a container's quota, and threads beyond it wait for each other.
     torch.set_num_threads(min(torch.get_num_threads(), machine.cores()))
-    torch.compiler.reset()  # after some networks the compiler would give up, silently
-    gc.collect()  # what the comparison before took of a GPU
+    torch.compiler.reset()  # after some networks the compiler would silently give up
+    gc.collect()  # frees the GPU memory of the previous comparison
     torch.cuda.empty_cache()
     if keep_memory:
         machine.keep_memory()
@@ -61,17 +61,17 @@ def set_up(keep_memory: bool = False) -> str:
 def start(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], dict[str, Any]]:
     """Makes each candidate and runs it once, which compiles it.
 
-    What this machine cannot run is left out, and the reason goes to stderr.
+    Candidates that this machine cannot run are left out, with the reason on stderr.
 
     Returns:
-      The candidates by name, and the result of each one's pass.
+      The candidates' runs by name, and the result of one pass of each.
     """
     runs, results = {}, {}
     for name, make in makers.items():
         try:
             run = make()
             result = run()
-            # Else a CUDA graph's next run, also another network's, takes the memory of this result.
+            # Otherwise the next run of any CUDA graph reuses the memory of this result.
             results[name] = result.clone() if isinstance(result, torch.Tensor) else result
             runs[name] = run
         except (ImportError, RuntimeError, ValueError) as error:  # no compiler, memory, ONNX model
@@ -81,7 +81,7 @@ def start(makers: Mapping[str, Callable[[], Run]]) -> tuple[dict[str, Run], dict
 
 
 def measure(runs: Mapping[str, Run], rounds: int, passes: int) -> dict[str, Timing]:
-    """Times candidates in turn, round by round, so that a busy moment of the machine meets all."""
+    """Times candidates in turn, round by round, so that other load on the machine affects all."""
     seconds = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -100,9 +100,9 @@ def _summary(seconds: Sequence[float]) -> Timing:
 
 
 def count_flops(jitted: Callable, *args: Any) -> float:
-    """FLOPs of a jitted function as XLA counts them in the unoptimised program; it is not run.
+    """Returns the FLOPs that XLA counts in a jitted function's unoptimised program, without a run.
 
-    They are counted for a CPU, since GPUs' plug-ins count none; NaN where JAX has no CPU.
+    They are counted for a CPU, because GPU plug-ins count none; NaN if JAX has no CPU device.
     """
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
     try:
@@ -114,9 +114,9 @@ def count_flops(jitted: Callable, *args: Any) -> float:
 
 @functools.cache
 def measure_peak(device: str, dtype: str) -> float:
-    """FLOP/s of a large square matrix product: the fastest of JAX's and PyTorch's."""
+    """Returns the FLOP/s of a large square matrix product, by the faster of JAX and PyTorch."""
     size = 2048 if device == "cpu" else 8192
-    # Not ones: a GPU that multiplies these needs less power and runs faster than it ever does.
+    # Not ones: with these a GPU uses less power and runs faster than on real data.
     numbers = np.random.default_rng(0).standard_normal((size, size), np.float32)
     ours = jnp.asarray(numbers, dtype)
     theirs = torch.tensor(numbers, dtype=getattr(torch, dtype), device=device)
@@ -131,7 +131,7 @@ def measure_peak(device: str, dtype: str) -> float:
 
 
 def synchronised(result: torch.Tensor) -> torch.Tensor:
-    """`result`, once PyTorch has computed it."""
+    """Returns `result` once PyTorch has computed it."""
     if result.is_cuda:
         torch.cuda.synchronize()
     return result

@@ -24,7 +24,7 @@ class HPAOutput(NamedTuple):
     """What the network returns; `maps` and `position` are None without attention."""
 
     logits: Tensor  # B×Cp×outputs
-    maps: Tensor | None  # B×Cp×h×w, softmax over the positions and the background, then dropped
+    maps: Tensor | None  # B×Cp×h×w, softmax over positions and background, without the background
     semantic: Tensor  # B×(Cs+1)×h×w logits, before batch norm
     position: Tensor | None  # B×(Cp+1)×h×w logits, before softmax
 

@@ -18,7 +18,7 @@ def makers(
     dtype: str,
     compiled: bool,
 ) -> dict[str, Callable[[], timing.Run]]:
-    """PyTorch's ways to train, each a function that prepares it."""
+    """Returns PyTorch's candidates: name -> a function that prepares the run."""
     labels = [
         torch.tensor(batch[name], device=device).long()
         for name in ("characters", "semantic", "position")
@@ -36,7 +36,7 @@ def makers(
             return total_loss(output, *labels)
 
         if way == networks.COMPILED:
-            # As `networks.made_to_read`: else a fast GPU waits for its kernels to be started.
+            # As in `networks.made_to_read`: otherwise a fast GPU waits for kernel launches.
             options = {"triton.cudagraphs": device == "cuda"}
             forward = torch.compile(forward, dynamic=False, options=options)
 
@@ -56,7 +56,7 @@ def makers(
 def total_loss(
     output: HPAOutput, characters: torch.Tensor, semantic: torch.Tensor, position: torch.Tensor
 ) -> torch.Tensor:
-    """Equation 1 of the paper with α1 = α2 = 1, for plates whose maps are all known."""
+    """Returns equation 1 of the paper with α1 = α2 = 1, for plates whose maps are all known."""
     logits = output.logits.float().flatten(0, 1)
     text = functional.cross_entropy(logits, characters.flatten(), reduction="sum")
     return (

@@ -1,9 +1,9 @@
-"""Times one step of training with the paper's full loss against PyTorch's, in one run.
+"""Times one training step with the paper's full loss against PyTorch's, in one run.
 
     python -m benchmarks.train_step --backbones=resnet18 --batch_sizes=32
 
-All candidates start from the same weights and train on one batch of rendered plates that lies
-ready; what rendering or augmenting such a batch costs is measured beside them.
+All candidates start from the same weights and train on one batch of rendered plates in memory. The
+cost of rendering or augmenting such a batch is measured too.
 """
 
 import functools
@@ -32,11 +32,11 @@ def compare(
     """Times one network's training; prints tables and returns the figures.
 
     Args:
-      name: among `networks.NETWORKS`.
-      batch_size: plates a step.
-      dtype: 'float32' or 'bfloat16', in PyTorch by autocast.
-      rounds: how often each candidate has its turn.
-      compiled: whether PyTorch is also compiled.
+      name: of the network, one of `networks.NETWORKS`.
+      batch_size: plates per step.
+      dtype: 'float32' or 'bfloat16' (in PyTorch by autocast).
+      rounds: turns of each candidate.
+      compiled: whether to time compiled PyTorch too.
     """
     device = timing.set_up()
     peak = timing.measure_peak(device, dtype)
@@ -62,14 +62,14 @@ def compare(
     step, state = make_jax_step(pair, lambda key, fed: fed)
     flops = {"hpa_jax": timing.count_flops(step, state, jax.random.key(0), batch)}
     timings = timing.measure(runs, rounds, PASSES)
-    # The backward pass takes twice the forward's arithmetic: for the inputs and for the weights.
+    # The backward pass takes twice the forward's FLOPs: for the inputs and for the weights.
     flops |= dict.fromkeys(theirs, 3 * pair.reference_flops * batch_size)
     figures = report.compare_passes(timings, flops, batch_size, ["hpa_jax"], dtype, peak)
     return {"image_size": pair.image_size} | figures | _parts_of_a_step(report.medians(timings))
 
 
 def _parts_of_a_step(medians: dict[str, float]) -> dict[str, dict[str, float]]:
-    """What making a batch costs, printed and as figures: seconds, and shares of a whole step."""
+    """Prints and returns the cost of making a batch: seconds, and shares of a whole step."""
     names = ("hpa_jax, rendering", "rendering alone", "augmentation alone")
     rendering, rendered, augmented = (medians[name] for name in names)
     shares = {
@@ -87,14 +87,14 @@ def _parts_of_a_step(medians: dict[str, float]) -> dict[str, dict[str, float]]:
 def make_render(
     num_characters: int, image_size: tuple[int, int], batch_size: int
 ) -> Callable[[jax.Array], Batch]:
-    """A renderer of batches of plates that show six characters, of those with glyphs everywhere."""
+    """Returns a renderer of batches of plates of six characters, which built-in fonts have."""
     style = styles.STYLES["taiwan_old"]
     render = synthetic.make_renderer([style], TAIWAN, num_characters, image_size=image_size)
     return lambda key: jax.vmap(render)(jax.random.split(key, batch_size))
 
 
 def random_batch(batch_size: int) -> Batch:
-    """A batch for PyTorch's network where ours sees other sizes; a step takes as long on any."""
+    """Returns a random batch for PyTorch where our network sees another size."""
     rng, maps = np.random.default_rng(0), (batch_size, *networks.PAPER_SIZE)
     return {
         "image": rng.integers(0, 256, (*maps, 3), np.uint8),
@@ -107,9 +107,9 @@ def random_batch(batch_size: int) -> Batch:
 def make_jax_step(
     pair: networks.Pair, make_batch: Callable[[jax.Array, Batch], Batch]
 ) -> tuple[Callable, train_state.TrainState]:
-    """This package's jitted step, and the state before it."""
+    """Returns this package's jitted step and its initial state."""
     tx = optimizer.make_rmsprop(LEARNING_RATE)
-    variables = jax.tree.map(jnp.array, pair.variables)  # a copy, for the step donates its state
+    variables = jax.tree.map(jnp.array, pair.variables)  # a copy: the step donates its state
     state = train_state.TrainState(jnp.int32(0), variables, tx.init(variables["params"]))
     return train.make_train_step(pair.model, tx, make_batch, LOSSES), state
 
@@ -117,7 +117,7 @@ def make_jax_step(
 def make_jax_run(
     pair: networks.Pair, make_batch: Callable[[jax.Array, Batch], Batch], fed: Batch
 ) -> timing.Run:
-    """Trains on and on, a step a call."""
+    """Returns a run that trains one step per call."""
     step, state = make_jax_step(pair, make_batch)
     key = jax.random.key(1)
 
@@ -130,7 +130,7 @@ def make_jax_run(
 
 
 def make_part(make_batch: Callable[[jax.Array, Batch], Batch], fed: Batch) -> timing.Run:
-    """A part of the step, jitted alone."""
+    """Returns a run of one part of the step, jitted alone."""
     jitted, key = jax.jit(make_batch), jax.random.key(1)
     return lambda: jax.block_until_ready(jitted(key, fed))
 

@@ -1,10 +1,10 @@
-"""A country of one's own in one file, which is a config: Polish plates, from a shipped reader.
+"""Your own country in one config file: Polish plates, trained from a shipped reader.
 
     python -m hpa_jax.main --config=examples/own_country.py --mode=inspect --workdir=runs/poland
     python -m hpa_jax.main --config=examples/own_country.py --workdir=runs/poland
 
-The first command draws such plates, clean and as training sees them: compare them with photographs.
-The second trains. Copy this file for another country, and say what its plates look like.
+The first command draws plates, clean and as training sees them: compare them with photographs. The
+second trains. For another country, copy this file and describe its plates.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from hpa_jax.charset import DIGITS
 from hpa_jax.data.plate_style import Palette, Row
 from hpa_jax.data.styles import BLACK, STYLES, WHITE
 
-LETTERS = "ABCDEFGHIJKLMNOPRSTUVWXYZ"  # of districts: all but Q
-SERIAL = "ACEFGHJKLMNPRSTUVWXY"  # none that looks like a digit
+LETTERS = "ABCDEFGHIJKLMNOPRSTUVWXYZ"  # of the districts: all except Q
+SERIAL = "ACEFGHJKLMNPRSTUVWXY"  # letters of serials: none that looks like a digit
 
 STYLES["poland"] = dataclasses.replace(
     STYLES["greece"],  # a white plate with a blue band at the left; lengths are in millimetres
@@ -35,10 +35,10 @@ def get_config() -> ml_collections.ConfigDict:
     c.charset = DIGITS + LETTERS
     c.num_characters = 8
     c.data.styles = ("poland",)
-    c.init.checkpoint = "tw_small"  # whose width and image size these are
+    c.init.checkpoint = "tw_small"  # has the width and image size below
     c.model.width = 0.25
     c.image_size = (48, 160)
-    c.loss.semantic = 0.0  # the dearest term on a CPU, and tw_small was trained without it
+    c.loss.semantic = 0.0  # the most expensive term on a CPU; tw_small was trained without it
     c.ema = 0.998
     c.optimizer.learning_rate = 1e-3
     c.optimizer.warmup_steps = 50

@@ -1,10 +1,10 @@
-"""A training loop of one's own: the parts that `hpa_jax.train` puts together, by hand.
+"""Your own training loop, built from the parts that `hpa_jax.train` uses.
 
     python -m examples.own_loop
 
-A shipped reader is trained on, on rendered plates, with AdamW and smoothed labels, while its
-backbone stays as it is; in the end there is a small file to read with. Photographs come from
-`pipeline.train_batches`, and `augment.augment` moves them in the step.
+It trains a shipped reader further on rendered plates, with AdamW and smoothed labels and a frozen
+backbone, and writes a small file to read with. For photographs, take batches from
+`pipeline.train_batches` and call `augment.augment` in the step.
 """
 
 import pathlib

@@ -1,9 +1,9 @@
-"""Five operations on a network, each on plain trees, in under a minute on a CPU.
+"""Five operations on a network's weights, as plain trees, in under a minute on a CPU.
 
     python -m examples.surgery
 
-The network is a small one with random weights; a trained one comes from
-`variables, metadata = readers.load("runs/quickstart")`, as does a shipped one by its name.
+The network is a small one with random weights. For a trained one use
+`variables, metadata = readers.load("runs/quickstart")`, or give the name of a shipped reader.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def initialise(seed: int, **network: Any) -> tuple[HPANet, dict]:
 def main() -> None:
     model, variables = initialise(0, num_classes=len(TAIWAN))
 
-    # 1. Another country: the letters that both know move with their rows and channels.
+    # 1. Adapt to another country: characters that both charsets have keep their weights.
     _, fresh = initialise(1, num_classes=len(GREECE), num_characters=7)
     adapted = weights.adapt(variables, fresh, TAIWAN, GREECE)
     rows = [tree["params"]["classifier"]["dense"]["kernel"] for tree in (variables, adapted)]
@@ -36,13 +36,13 @@ def main() -> None:
     same = (rows[0][:, a] == rows[1][:, b]).all()
     print(f"adapt: K moved from class {a} to {b}, unchanged: {same}")
 
-    # 2. Look inside: any module's output, by its path.
+    # 2. Look inside: the output of any module, by its path.
     look = jax.jit(lambda v, x: weights.intermediates(model, v, x, ["backbone", "*_network"]))
     outputs = look(variables, IMAGES)
     for path, output in sorted(outputs.items()):
         print(f"intermediates: {path} gives {jax.tree.map(jnp.shape, output)}")
 
-    # 3. Freeze by pattern: an optax mask, and batch norms that keep their statistics.
+    # 3. Freeze by pattern (an optax mask).
     patterns = ["backbone/context_path"]
     mask = freezing.frozen_mask(adapted["params"], patterns)
     tx = freezing.freeze(optax.sgd(0.1), patterns)

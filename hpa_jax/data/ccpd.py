@@ -47,7 +47,7 @@ EXPECTED = {  # plates in the releases of 2018 and 2019; green: in that of 2020
     "green_test": (5_006,),
 }
 
-# The tables in the data set's README. The last entry of each, "O", means "no character".
+# The tables in the data set's README. The last entry of each, "O", means "no character", not O.
 PROVINCES = "皖沪津渝冀晋蒙辽吉黑苏浙京闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新警学O"
 ALPHABETS = "ABCDEFGHJKLMNPQRSTUVWXYZO"
 ADS = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789O"

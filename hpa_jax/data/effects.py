@@ -27,7 +27,7 @@ def _spread_matrix(fine: int, coarse: int) -> np.ndarray:
 
 
 def take_picture(draws: Draws, key: jax.Array, scene: jax.Array) -> jax.Array:
-    """Returns a scene as a camera stores it in random light, by all effects in their order.
+    """Returns a scene as a camera would store it in random light: all effects, in order.
 
     Args:
       draws: gives the effects' parameters.
@@ -141,10 +141,10 @@ def enlarge(length: int, scale: jax.Array, sharpness: jax.Array) -> jax.Array:
 def sensor_noise(
     key: jax.Array, size: tuple[int, int], amplitude: jax.Array, colour: jax.Array
 ) -> jax.Array:
-    """Returns noise (3, height, width): grey of deviation `amplitude`, and `colour` times coloured.
+    """Returns noise (3, height, width): grey of deviation `amplitude`, and coloured.
 
-    One random word per pixel: the sum of its four bytes, the grey noise, is nearly normal, and
-    their differences are uncorrelated with the sum.
+    The coloured noise is `colour` times as strong. One random word per pixel gives both: the sum of
+    its four bytes is nearly normal, and their differences are uncorrelated with the sum.
     """
     word = jax.random.bits(key, size)
     levels = [((word >> shift) & 255).astype(jnp.float32) for shift in (0, 8, 16, 24)]
@@ -155,9 +155,9 @@ def sensor_noise(
 
 
 def jpeg(image: jax.Array, coarseness: jax.Array) -> jax.Array:
-    """Imitates JPEG: rounds the cosine transform of 8×8 blocks of brightness, and halves colour.
+    """Imitates JPEG: rounds the cosine transform of brightness in 8×8 blocks.
 
-    A coarseness of 1 is about quality 50; 0 changes nothing.
+    The resolution of colour is halved. A coarseness of 1 is about quality 50; 0 changes nothing.
     """
     _, height, width = image.shape
     image = jnp.pad(image, ((0, 0), (0, -height % 8), (0, -width % 8)), mode="edge")
