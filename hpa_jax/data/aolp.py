@@ -125,7 +125,7 @@ def _text(path: pathlib.Path) -> str:
     lines = files.read_text(path).split()
     text = charset.normalise_text("".join(lines))
     if not 1 <= len(text) <= 8:
-        raise DataError(path, f"{text[:40]!r} is no plate's text: one character a line")
+        raise DataError(path, f"{text[:40]!r} is not a plate's text: one character per line")
     return text
 
 
@@ -154,7 +154,7 @@ def decode_ids(label: str, source: object) -> str:
     )
     if not valid or not 1 <= len(words) <= 8:
         raise DataError(
-            source, f"{label[:40]!r} should be class ids from 0 to {len(CLASSES) - 1}, one a line"
+            source, f"{label[:40]!r} should be class ids from 0 to {len(CLASSES) - 1}, one per line"
         )
     return "".join(CLASSES[int(word)] for word in words)
 
@@ -178,7 +178,7 @@ def _images(folder: pathlib.Path, on_bad: OnBad) -> dict[str, str]:
     for name in files.image_names(folder):
         stem = pathlib.PurePath(name).stem
         if stem in images:
-            on_bad(DataError(folder / name, f"has the label of {images[stem]} too: remove one"))
+            on_bad(DataError(folder / name, f"has the same label as {images[stem]}: remove one"))
         else:
             images[stem] = name
     return images

@@ -91,7 +91,7 @@ def parse_name(name: str) -> Name:
     """
     fields = NAME.fullmatch(name.rpartition("/")[2].removesuffix(".jpg"))
     if not fields:
-        raise DataError(name, f"is no CCPD file name; those read {FORMAT}, seven fields")
+        raise DataError(name, f"is not a CCPD file name, which has seven fields: {FORMAT}")
     box, vertices, plate = fields.groups()
     bounds = make_box([int(n) for n in re.split("[&_]", box)], name)
     right_bottom, left_bottom, left_top, right_top = (
@@ -112,8 +112,8 @@ def decode_indices(indices: list[int], source: object) -> str:
     tables = [PROVINCES, ALPHABETS] + [ADS] * (len(indices) - 2)
     for position, (index, table) in enumerate(zip(indices, tables, strict=True), 1):
         if index >= len(table) - 1:
-            problem = f"plate index {index} at place {position} names no character"
-            raise DataError(source, f"{problem}: 0 to {len(table) - 2} do")
+            problem = f"plate index {index} at place {position} means no character"
+            raise DataError(source, f"{problem}: must be from 0 to {len(table) - 2}")
     return "".join(table[index] for index, table in zip(indices, tables, strict=True))
 
 

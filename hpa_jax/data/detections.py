@@ -34,7 +34,7 @@ def read(table: str | os.PathLike, root: str | os.PathLike) -> dict[pathlib.Path
         path = _real(pathlib.Path(root, row["file"]))
         if not os.path.isfile(path):  # noqa: PTH113, pathlib's raises over a name that is too long
             raise DataError(
-                where, f"names {row['file']}, which is not in {root}, from where files are seen"
+                where, f"names {row['file']}, which is not in {root}: paths start from there"
             )
         cells = files.cells({name: row[name] for name in folder.BOX}, where)
         found[path].append(make_box(cells, where))
@@ -61,7 +61,7 @@ def place(
             yield plate
             continue
         if plate.box is None:
-            problem = "has no labelled box, by which a detected one is judged"
+            problem = "has no labelled box to compare with the detected ones"
             on_bad(DataError(plate.name, problem))
             continue
         boxes = found.get(_real(plate.image), [])

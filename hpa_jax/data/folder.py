@@ -67,12 +67,12 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop) -> Iterator[Plate]:
     if not tables:
         for child in files.subfolders(root):
             if any(table.name.lower() == TABLE for table in files.tables(child)):
-                raise DataError(root, f"has no CSV, but its folder {child.name} has: name that one")
+                raise DataError(root, f"has no CSV, but its folder {child.name} has: give that one")
         return _read_names(root, on_bad)
     chosen = [t for t in tables if t.name.lower() == TABLE] if len(tables) > 1 else tables
     if len(chosen) != 1:
         names = ", ".join(t.name for t in tables)
-        raise DataError(root, f"has several CSVs: {names}. Call the right one {TABLE}")
+        raise DataError(root, f"has several CSVs: {names}. Rename the right one to {TABLE}")
     return read_table(chosen[0], on_bad)
 
 

@@ -116,7 +116,7 @@ def _read(entry: str | pathlib.Path, characters: str) -> list[tuple[str, dict[st
         font = ImageFont.truetype(str(path), 2 * BOX[0])
     except OSError as error:
         raise ValueError(
-            f"fonts: {str(entry)!r} is no font file, no folder and none of {', '.join(BUILT_IN)}"
+            f"fonts: {str(entry)!r} is not a font file, a folder or one of {', '.join(BUILT_IN)}"
         ) from error
     return [(path.stem, _read_font(font, characters))]
 

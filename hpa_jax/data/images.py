@@ -44,7 +44,7 @@ def load(source: pathlib.Path | bytes) -> bytes:
     except DataError:
         raise
     except ValueError as error:  # a zero byte, or half a character, in the path
-        raise DataError(ascii(str(source)), "is no name that a file can have") from error
+        raise DataError(ascii(str(source)), "is not a valid file name") from error
     if not data:
         raise DataError(_name(source), "is empty (0 bytes)")
     return data
@@ -55,9 +55,9 @@ def _read(path: pathlib.Path) -> bytes:
     if status.st_size > MAX_BYTES:
         raise DataError(path, f"is larger than {MAX_BYTES >> 20} MiB")
     if stat.S_ISCHR(status.st_mode):  # such as /dev/zero, which never ends
-        raise DataError(path, "is a device, no image")
+        raise DataError(path, "is a device, not an image")
     if stat.S_ISDIR(status.st_mode):  # for which Windows only says: permission denied
-        raise DataError(path, "is a folder, no image; hpa_jax.pixels.find_images lists a folder's")
+        raise DataError(path, "is a folder, not an image; hpa_jax.pixels.find_images lists images")
     return path.read_bytes()
 
 

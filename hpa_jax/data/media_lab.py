@@ -45,7 +45,7 @@ def read(root: str | os.PathLike, on_bad: OnBad = stop, *, seed: int = 0) -> Ite
     random.Random(seed).shuffle(normal)
     both = set(normal) & {row["file"] for _, row in rows if row["subset"].lower() == "difficult"}
     if both:
-        raise DataError(root / TABLE, f"{min(both)} is both normal and difficult: it is in one")
+        raise DataError(root / TABLE, f"{min(both)} is both normal and difficult: must be one")
     split_of = {file: f"fold{i % FOLDS}" for i, file in enumerate(normal)}
     for where, row in rows:
         try:

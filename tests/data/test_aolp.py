@@ -106,7 +106,7 @@ def test_aolp_vim_lpr_files_that_do_not_go_together_are_named(tmp_path):
     bad = []
     assert [p.text for p in aolp.read(tmp_path, bad.append)] == ["12"]
     assert [str(error).rpartition("/")[2] for error in bad] == [
-        "RP_1.png: has the label of RP_1.jpg too: remove one",
+        "RP_1.png: has the same label as RP_1.jpg: remove one",
         "RP_2.txt: labels an image that is not there",
     ]
 
@@ -121,8 +121,8 @@ def test_aolp_labels_may_be_in_small_letters(tmp_path):
     ("file", "content", "says"),
     [
         ("groundtruth_recognition/2.txt", None, "cannot be read"),
-        ("groundtruth_recognition/2.txt", "", "no plate's text"),
-        ("groundtruth_recognition/2.txt", "1\n" * 9, "no plate's text"),
+        ("groundtruth_recognition/2.txt", "", "not a plate's text"),
+        ("groundtruth_recognition/2.txt", "1\n" * 9, "not a plate's text"),
         ("groundtruth_localization/2.txt", "1\n2\n3\n", "four numbers"),
         ("groundtruth_localization/2.txt", "1\n2\nnan\n4", "four finite|four numbers"),
         ("groundtruth_localization/2.txt", "a\nb\nc\nd", "should be numbers"),
@@ -200,7 +200,7 @@ def test_two_images_of_one_label_are_told(tmp_path):
     bad = []
     assert len(list(aolp.read(tmp_path, bad.append))) == 3 + 1  # a second plate of the first
     assert [str(error).rpartition("/")[2] for error in bad] == [
-        "2.png: has the label of 2.jpg too: remove one"
+        "2.png: has the same label as 2.jpg: remove one"
     ]
 
 

@@ -147,7 +147,7 @@ def test_a_file_past_all_reason_is_refused_unread(tmp_path):
 @pytest.mark.skipif(not pathlib.Path("/dev/null").is_char_device(), reason="no such devices here")
 def test_a_device_is_refused_unread(tmp_path):
     (tmp_path / "plate.jpg").symlink_to("/dev/null")  # /dev/zero would fill the memory
-    with pytest.raises(DataError, match="plate.jpg: is a device, no image"):
+    with pytest.raises(DataError, match="plate.jpg: is a device, not an image"):
         decode(tmp_path / "plate.jpg")
 
 
@@ -155,7 +155,7 @@ def test_a_device_is_refused_unread(tmp_path):
 def test_what_cannot_be_a_files_name_is_named(name):
     with pytest.raises(DataError) as caught:
         images.load(pathlib.Path(name))
-    assert str(caught.value) == f"{ascii(name)}: is no name that a file can have"
+    assert str(caught.value) == f"{ascii(name)}: is not a valid file name"
 
 
 def test_every_truncation_is_an_error_that_names_the_file(tmp_path):
@@ -213,14 +213,14 @@ def test_a_folder_is_told_as_such_on_windows_too(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(pathlib.Path, "read_bytes", denied)
-    with pytest.raises(DataError, match="is a folder, no image"):
+    with pytest.raises(DataError, match="is a folder, not an image"):
         decode(tmp_path)
 
 
 def test_missing_and_empty_files_and_folders(tmp_path):
     with pytest.raises(DataError, match="none.jpg: cannot be read"):
         decode(tmp_path / "none.jpg")
-    with pytest.raises(DataError, match="is a folder, no image; .*find_images"):
+    with pytest.raises(DataError, match="is a folder, not an image; .*find_images"):
         decode(tmp_path)
     (tmp_path / "zero.jpg").touch()
     with pytest.raises(DataError, match="zero.jpg: is empty"):
