@@ -1,4 +1,4 @@
-"""Finding a data set's folder, and reading its small text files."""
+"""Finds a data set's folder, and reads its text files."""
 
 import codecs
 import contextlib
@@ -16,9 +16,9 @@ from hpa_jax.data.plate import DataError, OnBad, stop
 
 CHINESE = ("gbk", "gb18030")  # strictest first; spreadsheets in China write GBK
 DELIMITERS = ",;\t"  # spreadsheets write semicolons where numbers have a decimal comma
-PATHS = {"file", "path"}  # columns that name files
+PATHS = {"file", "path"}  # columns that contain file names
 MAX_LABEL_BYTES = 2**30  # five million plates with their corners and characters
-HIDDEN = (".", "__")  # how folders begin that are not the user's own, as __MACOSX
+HIDDEN = (".", "__")  # beginnings of folder names that are not the user's own, as __MACOSX
 
 
 def locate(
@@ -33,10 +33,10 @@ def locate(
     levels above.
 
     Args:
-      root: the folder that the user names.
-      is_root: whether a folder is the one that is wanted.
-      expected: what that folder looks like, for the error.
-      above: how many levels above to look; 0 where anything might fit.
+      root: the folder that the user named.
+      is_root: returns whether a folder is the one wanted.
+      expected: what that folder looks like, for the error message.
+      above: how many levels above to look; 0 if any folder might fit.
 
     Raises:
       DataError: there is no such folder, it is empty, or none or several nearby fit.
@@ -73,14 +73,14 @@ def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle
+    except OSError:  # a circular link
         return False
 
 
 def image_names(folder: pathlib.Path) -> list[str]:
-    """Returns the names of the images in a folder, sorted, numbers by value.
+    """Returns the names of the images in a folder, sorted, with numbers by value.
 
-    Everything else (Thumbs.db, .DS_Store, text files, folders) is no image and is left out.
+    Everything else (Thumbs.db, .DS_Store, text files, folders) is left out.
     """
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if not _is_folder(e)]
@@ -94,7 +94,7 @@ def tables(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def visible(names: Iterable[str], suffixes: Collection[str]) -> list[str]:
-    """Returns the names that end in one of the suffixes, in any case, without hidden ones."""
+    """Returns the names with one of the suffixes (in any case), without hidden ones."""
     return [
         name
         for name in names
@@ -103,7 +103,7 @@ def visible(names: Iterable[str], suffixes: Collection[str]) -> list[str]:
 
 
 def natural_key(name: str) -> tuple:
-    """A sort key that puts 2.jpg before 10.jpg."""
+    """Returns a sort key that puts 2.jpg before 10.jpg."""
     stem = pathlib.PurePath(name).stem
     plain = stem.isascii() and stem.isdigit()
     return (0, int(stem[:18]), name) if plain else (1, 0, name)
@@ -112,8 +112,8 @@ def natural_key(name: str) -> tuple:
 def read_text(path: pathlib.Path) -> str:
     """Returns the text of a file in UTF-8, UTF-16, GBK or GB 18030.
 
-    The last two only where a Chinese province is in it, for any bytes may be taken for Chinese; a
-    warning tells.
+    The last two only if it contains a Chinese province, and with a warning, because almost any
+    bytes can be decoded as Chinese.
 
     Raises:
       DataError: the file is missing, binary or in another encoding.
@@ -150,20 +150,20 @@ def read_table(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields (where, row) for each row of a CSV with a header; `where` is "file, line N".
 
-    Commas, semicolons or tabs separate, whichever the header has most of, or what a first line
-    "sep=;" says. Columns go by their names in lower case. Rows with more or fewer fields than the
-    header go to `on_bad`; empty ones at the end do not count. The paths in columns called as in
+    The separator is a comma, semicolon or tab, whichever is most frequent in the header, or what a
+    first line "sep=;" says. Column names are in lower case. `on_bad` is called for rows with more
+    or fewer fields than the header, not counting empty ones at the end. Paths in the columns
     `PATHS` have slashes, whatever system wrote them.
 
     Raises:
-      DataError: the file cannot be read, is no CSV, or its header lacks one of `columns` or
-        repeats a name, or nothing is below it.
+      DataError: the file cannot be read or is no CSV; its header lacks one of `columns` or repeats
+        a name; or there are no rows.
     """
     text = read_text(path)
     first = text.partition("\n")[0]
-    told = re.fullmatch(r"sep=(.)\r?", first, re.IGNORECASE)  # how spreadsheets are told
+    told = re.fullmatch(r"sep=(.)\r?", first, re.IGNORECASE)  # for spreadsheets
     delimiter = told[1] if told else max(DELIMITERS, key=first.count)
-    # Of bytes, for StringIO takes four of each sign.
+    # Not StringIO, which takes four bytes per character.
     lines = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")
     del text
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -182,7 +182,7 @@ def read_table(
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             if not any(map(str.strip, row)):
-                continue  # an empty line says nothing
+                continue  # an empty line
             empty = False
             row = _filled(row, len(header))
             if len(row) != len(header):
@@ -202,7 +202,7 @@ def read_table(
 def write_table(
     path: pathlib.Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """Writes a CSV in UTF-8; what of a file's name is no text stands as an escape."""
+    """Writes a CSV in UTF-8; undecodable bytes of file names are escaped."""
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         table = csv.writer(file)
         table.writerow(columns)
@@ -210,7 +210,7 @@ def write_table(
 
 
 def _filled(row: list[str], least: int = 0) -> list[str]:
-    """A row without its empty cells at the end, down to a length: lines may end in separators."""
+    """Drops empty cells at the end of a row, down to a length: lines may end in separators."""
     while len(row) > least and not row[-1].strip():
         row = row[:-1]
     return row

@@ -240,5 +240,5 @@ def _check_labels(
 
 def _rows(batch_size: int, process_count: int) -> int:
     if batch_size % process_count:
-        raise ValueError(f"batch_size={batch_size} must divide by {process_count} processes")
+        raise ValueError(f"batch_size={batch_size} must be divisible by {process_count} processes")
     return batch_size // process_count

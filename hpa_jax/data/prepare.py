@@ -1,8 +1,8 @@
-"""Photographs to a TFDS data set of plate crops: once, on all cores, a shard at a time.
+"""Makes a TFDS data set of plate crops from photographs, once, on all cores.
 
-The one builder for every reader. A shard is a work item, written by one process to a file of its
-own; a shard that is there already, made of the same files in the same way, is kept. So a run that
-was stopped goes on where it was, and nothing but a few shards' records is ever in memory.
+All format modules share this builder. The work is divided into shards; each is written by one
+process to its own file. Existing shards that were made from the same files in the same way are
+kept, so an interrupted run can be resumed. Only a few shards are in memory at a time.
 """
 
 import collections
@@ -24,20 +24,20 @@ from hpa_jax.data.report import Report, Statistics
 from hpa_jax.data.shards import WORK, Shard, notes_path, write_shard
 from hpa_jax.data.workers import end_with_parent
 
-# Training holds all of a set's files open, and macOS allows 256; but each is the work of one core,
-# which a stop loses.
+# Few enough for training to hold all files open (macOS allows 256), and many enough to occupy all
+# cores and to lose little when stopped.
 MOST_SHARDS, FEWEST_PLATES = 200, 64
 
 
 class Labels(NamedTuple):
-    """Which labels can be used: those that the network can write.
+    """Says which labels can be used, because the network can write them.
 
     Attributes:
       charset: labels with other characters are bad.
       num_characters: Cp; longer labels are bad.
       void: whether the network has the void class; without it, shorter labels are bad too.
-      checked: whether a split's labels must be so; in other splits a plate that the network cannot
-        write counts as wrong.
+      checked: whether a split's labels are checked; in other splits a plate that the network
+        cannot write counts as wrong.
     """
 
     charset: Charset | None = None
@@ -46,14 +46,14 @@ class Labels(NamedTuple):
     checked: Callable[[str], bool] = lambda split: True
 
     def usable(self, plate: Plate, on_bad: OnBad) -> bool:
-        """Whether a plate's label can be used; if not, `on_bad` hears why."""
+        """Returns whether a plate's label can be used; if not, calls `on_bad` with an error."""
         problem = self._problem(plate.text) if self.checked(plate.split) else ""
         if problem:
             on_bad(DataError(plate.source, f"its text {plate.text!r} has {problem}"))
         return not problem
 
     def _problem(self, text: str) -> str:
-        """What a text has that the network cannot write; empty if it can."""
+        """Returns what in a text the network cannot write; empty if there is nothing."""
         unknown = sorted(set(text) - set(self.charset.characters)) if self.charset else []
         if unknown:
             return (
@@ -87,19 +87,19 @@ def prepare(
     workers: int | None = None,
     plates_a_shard: int | None = None,
 ) -> Report:
-    """Makes a TFDS data set of plate crops in `directory`, and reports on it.
+    """Makes a TFDS data set of plate crops in `directory` and returns a report.
 
     Args:
-      name: the data set's, a word.
-      read: a reader, given what to do with bad files; it is read twice.
-      directory: where the set goes; `tfds.builder_from_directory(directory)` opens it.
-      rectify: warps the plates' corners to a rectangle; otherwise upright boxes are cut out.
-      margin: how much of the surroundings stays, as a share of the plate's size on each side.
-      labels: which labels can be used; all, if not given.
-      skip_bad: counts and lists what cannot be used, instead of stopping at the first.
-      expected: published numbers of plates by split, one a release, for the report.
-      workers: processes; one a core, if not given. With 1, this process does the work.
-      plates_a_shard: plates in a file; if not given, a 200th of them all, and at least 64.
+      name: the data set's name, a single word.
+      read: yields the plates and calls its argument with an error for each bad file; called twice.
+      directory: where to write the set; `tfds.builder_from_directory(directory)` opens it.
+      rectify: warps the plates' corners to a rectangle, instead of cutting out upright boxes.
+      margin: surroundings to keep on each side, as a share of the plate's size.
+      labels: which labels can be used; by default all.
+      skip_bad: counts and lists bad files and labels, instead of stopping at the first.
+      expected: published numbers of plates by split, one per release, for the report.
+      workers: number of processes; by default one per core. With 1, this process does the work.
+      plates_a_shard: plates in a file; by default a 200th of all plates, but at least 64.
 
     Returns:
       The report, which is also in `directory`/report.json.
@@ -113,13 +113,13 @@ def prepare(
     (directory / WORK).mkdir(parents=True, exist_ok=True)
     bad: list[DataError] = []
 
-    # --- First pass: names and labels only, so that a wrong one stops the work at its beginning.
+    # --- First pass: names and labels only, so that a wrong one stops the work at once.
     totals, without_text, whole_images = _count(read, labels, bad.append if skip_bad else stop)
     if not totals:
         found = f"; {len(bad)} bad ones, the first: {bad[0]}" if bad else ""
-        raise DataError(name, f"the reader found no plates with a text{found}")
+        raise DataError(name, f"no plates with a text were found{found}")
 
-    # --- Second pass: the photographs. Until it is finished again, nobody should open the set.
+    # --- Second pass: the photographs. Until it is finished, nobody should open the set.
     (directory / records.INFO).unlink(missing_ok=True)
     chosen = (plate for plate in read(_ignore) if plate.text and labels.usable(plate, _ignore))
     shards_of = _count_shards(totals, plates_a_shard)
@@ -147,13 +147,13 @@ def prepare(
 
 
 class Written(NamedTuple):
-    """What stands in the shards.
+    """What the shards contain.
 
     Attributes:
-      statistics: of the plates.
-      lengths: by split, each file's name and the number of plates in it.
+      statistics: counts over the plates.
+      lengths: by split, the number of plates in each file, by its name.
       sizes: bytes by split.
-      bad: what could not be used.
+      bad: an error for each plate that could not be used.
     """
 
     statistics: Statistics
@@ -163,7 +163,7 @@ class Written(NamedTuple):
 
 
 def _write_all(work: Iterable[Shard], workers: int, total: int) -> Written:
-    """Writes all shards, of `total` plates, and shows the progress."""
+    """Writes all shards, with `total` plates, and shows the progress."""
     statistics, lengths = Statistics(), collections.defaultdict(dict)
     sizes, bad = collections.Counter(), []
     with progress.plate_bar("cutting", total) as bar:
@@ -180,7 +180,7 @@ def _write_all(work: Iterable[Shard], workers: int, total: int) -> Written:
 def _count(
     read: Callable[[OnBad], Iterator[Plate]], labels: Labels, on_bad: OnBad
 ) -> tuple[collections.Counter[str], int, int]:
-    """Usable plates by split, how many have no text, and how many usable ones no box."""
+    """Counts usable plates by split, plates without a text, and usable plates without a box."""
     totals, without_text, whole_images = collections.Counter(), 0, 0
     with progress.plate_bar("reading labels", None, leave=False) as bar:
         for plate in read(on_bad):
@@ -196,13 +196,13 @@ def _count(
 def _count_shards(
     totals: collections.Counter[str], plates_a_shard: int | None = None
 ) -> dict[str, int]:
-    """The number of shards by split, of which `totals` are the numbers of plates."""
+    """Returns the number of shards by split; `totals` are the numbers of plates."""
     size = plates_a_shard or max(FEWEST_PLATES, -(-totals.total() // MOST_SHARDS))
     return {split: -(-total // size) for split, total in totals.items()}
 
 
 def _ignore(error: DataError) -> None:
-    """The second pass meets the bad labels of the first one again."""
+    """Ignores an error that the first pass has reported already."""
 
 
 def _check_directory(directory: pathlib.Path, name: str) -> None:
@@ -224,12 +224,12 @@ def _cut(
     directory: pathlib.Path,
     name: str,
 ) -> Iterator[tuple[str, pathlib.Path, list[Plate]]]:
-    """Yields (split, path, plates) for each shard; all of a split but the last equally long.
+    """Yields (split, path, plates) for each shard; in a split, all but the last are equally long.
 
     `totals` and `shards_of` are the numbers of plates and of shards by split.
 
     Raises:
-      DataError: these are not the plates that were counted.
+      DataError: the plates are not those counted in the first pass.
     """
     size_of = {split: -(-totals[split] // count) for split, count in shards_of.items()}
     waiting, done = collections.defaultdict(list), collections.Counter()
@@ -249,7 +249,7 @@ def _cut(
 
 
 def _run(work: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, dict]]:
-    """Writes the shards on `workers` processes and yields each with its notes, as they finish."""
+    """Writes the shards in `workers` processes and yields each with its notes when finished."""
     if workers == 1:
         yield from ((shard, write_shard(shard)) for shard in work)
         return
@@ -260,11 +260,11 @@ def _run(work: Iterable[Shard], workers: int) -> Iterator[tuple[Shard, dict]]:
     try:
         for shard in work:
             running[pool.submit(write_shard, shard)] = shard
-            if len(running) >= 2 * workers:  # bounds what waits in memory
+            if len(running) >= 2 * workers:  # limits the memory taken by waiting shards
                 yield from _finished(running)
         while running:
             yield from _finished(running)
-    except BaseException:  # what they are at takes minutes, and nobody wants it
+    except BaseException:  # unfinished shards may take minutes, and are of no use now
         for worker in list(pool._processes.values()):
             worker.terminate()
         raise
@@ -279,13 +279,13 @@ def _finished(running: dict) -> Iterator[tuple[Shard, dict]]:
 
 
 def _finish(directory: pathlib.Path, written: Written, report: Report) -> None:
-    """Removes what an earlier run left over, and writes the report and TFDS's metadata."""
+    """Removes leftovers of an earlier run, and writes the report and TFDS's metadata."""
     keep = {file for files in written.lengths.values() for file in files}
     for path in directory.glob(f"{report.name}-*.array_record-*"):
         if path.name not in keep:
             path.unlink()
             notes_path(path).unlink(missing_ok=True)
-    # Sorted, for shards are finished in any order, and hosts compare their copies.
+    # Sorted, because shards finish in any order and hosts compare their copies.
     text = json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True)
     (directory / records.REPORT).write_text(text, encoding="utf-8")
     splits = [

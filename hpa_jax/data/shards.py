@@ -1,7 +1,6 @@
-"""A shard: the plates of one file of a prepared set, cut out of their photographs and written.
+"""Writes a shard: one file of a prepared set, with plates cut out of their photographs.
 
-One process writes it. Later runs keep it as long as its photographs, and the way in which it is
-made, are the same.
+One process writes it. Later runs keep it if its photographs and settings are unchanged.
 """
 
 import contextlib
@@ -18,13 +17,13 @@ from hpa_jax.data import crops, images, records
 from hpa_jax.data.plate import DataError, Plate
 from hpa_jax.whole import write_whole
 
-WORK = ".shards"  # the folder of notes, one JSON a finished shard
-VERSION = 2  # of what a shard holds; another number makes all shards anew
+WORK = ".shards"  # the folder of notes, one JSON file per finished shard
+VERSION = 2  # of a shard's contents; another number makes all shards anew
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A work item: some plates of a split, to be written to `path`, and how."""
+    """A work item: some plates of a split, where to write them, and how."""
 
     path: pathlib.Path
     split: str
@@ -35,12 +34,12 @@ class Shard:
 
 
 def notes_path(shard: pathlib.Path) -> pathlib.Path:
-    """Where the notes on a shard's file are."""
+    """Returns the path of the notes on a shard's file."""
     return shard.parent / WORK / f"{shard.name}.json"
 
 
 def write_shard(shard: Shard) -> dict:
-    """Writes a shard, unless it is there already, and returns its notes.
+    """Writes a shard unless it exists already, and returns its notes.
 
     Returns:
       Notes: `plates`, a list of [name, text, digest, has boxes, missed]; `bad`, a list of
@@ -57,7 +56,7 @@ def write_shard(shard: Shard) -> dict:
         if same and whole and not notes["bad"]:  # what was bad may be readable by now
             return notes
     plates, bad = [], []
-    # Of this process: one of a run that was killed may still be at its own.
+    # Named after this process: a process left over from a killed run may still be writing its own.
     partial = shard.path.with_name(f"{shard.path.name}.{os.getpid()}.partial")
     writer = ArrayRecordWriter(str(partial), "group_size:1")  # 1: any record by itself
     try:
@@ -82,11 +81,11 @@ def write_shard(shard: Shard) -> dict:
 
 
 def _fingerprint(shard: Shard) -> str:
-    """Stands for the plates, their files as they are now, and what is done with them."""
+    """Returns a digest of the plates, the present state of their files, and the settings."""
     digest = hashlib.blake2b(f"{VERSION} {shard.rectify} {shard.margin}".encode(), digest_size=16)
     for plate in shard.plates:
         digest.update(repr(plate).encode())
-        with contextlib.suppress(OSError):  # `make_record` names what cannot be read
+        with contextlib.suppress(OSError):  # `make_record` reports unreadable files
             if isinstance(plate.image, pathlib.Path):
                 status = plate.image.stat()
                 digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
@@ -94,7 +93,7 @@ def _fingerprint(shard: Shard) -> str:
 
 
 def make_record(plate: Plate, rectify: bool, margin: float) -> tuple[records.Record, str]:
-    """Returns a plate's record, and a digest that the same image and box always have.
+    """Returns a plate's record, and a digest of its image and box.
 
     Raises:
       DataError: its image cannot be read, or does not hold its box.
@@ -102,10 +101,10 @@ def make_record(plate: Plate, rectify: bool, margin: float) -> tuple[records.Rec
     data = images.load(plate.image)
     crop = crops.crop_plate(images.open_rgb(data, plate.source), plate, rectify, margin)
     buffer = io.BytesIO()
-    # 4:4:4, since red and green ink on a coloured ground is told apart by colour alone.
+    # 4:4:4, because red or green ink on a coloured ground differs from it in colour alone.
     crop.image.save(buffer, "JPEG", quality=95, subsampling=0)
     digest = hashlib.blake2b(data + repr(plate.box).encode(), digest_size=12).hexdigest()
     jpeg, boxes = buffer.getvalue(), crop.characters
-    # Files may be named in any bytes.
+    # File names may be any bytes.
     name = plate.name.encode("utf-8", "backslashreplace").decode()
     return records.Record(jpeg, plate.text, name, crop.box, boxes, plate.missed), digest

@@ -250,7 +250,7 @@ def test_wrong_sets_and_splits_are_explained(prepared, tmp_path):
         DataError, match="no split 'tset', or nothing in it; it has .*'test': 3.*'train': 23"
     ):
         pipeline.eval_batches(prepared, "tset", TAIWAN, CP, 8)
-    with pytest.raises(ValueError, match="batch_size=9 must divide by 2"):
+    with pytest.raises(ValueError, match="batch_size=9 must be divisible by 2"):
         pipeline.eval_batches(prepared, "test", TAIWAN, CP, 9, process_count=2)
 
 
