@@ -93,9 +93,9 @@ def _train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainSta
     # --- State: this run's latest checkpoint, else what config.init names, else random weights.
     manager = checkpoint.open_manager(workdir, config.keep_checkpoints)
     metadata = checkpoint.make_metadata(model, charset, config.image_size, config.data.styles)
-    make_first = make_init(model, tx, config.image_size, bool(config.ema))
-    init = jax.jit(make_first, out_shardings=replicated)
-    state = resume_or_start(config, workdir, manager, metadata, lambda: init(init_key))
+    init = make_init(model, tx, config.image_size, bool(config.ema))
+    init = jax.jit(init, out_shardings=replicated)
+    state = resume_or_start(config, workdir, manager, metadata, init, init_key)
     first_step = int(state.step)
 
     # --- Steps.
@@ -154,7 +154,8 @@ def resume_or_start(
     workdir: pathlib.Path,
     manager: ocp.CheckpointManager,
     metadata: dict[str, Any],
-    init: Callable[[], TrainState],
+    init: jax.stages.Wrapped,
+    init_key: jax.Array,
 ) -> TrainState:
     """Returns the state to train from, and prints where it comes from.
 
@@ -170,7 +171,7 @@ def resume_or_start(
         start = load_start(config.init.checkpoint, metadata)
     if fresh and config.init.backbone:
         backbone = load_backbone(config.init.backbone, metadata)
-    state = init()
+    state = init(init_key) if fresh else init.eval_shape(init_key)  # which compiles nothing
     if first_process:
         count = sum(x.size for x in jax.tree.leaves(state.variables["params"]))
         print(f"{config.model.backbone}: {count:,} parameters")

@@ -30,6 +30,8 @@ from hpa_jax import (
 from hpa_jax.models import hpa
 from tests.networks import random_variables, smooth_images
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 @pytest.fixture(scope="module")
 def config():
@@ -159,16 +161,16 @@ def test_a_resumed_run_tells_what_was_changed(run, config, capsys):
 
 
 def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
-    make_init = train.make_init
+    start = train.resume_or_start
+
+    def nan(x):
+        return jax.device_put(np.full(x.shape, np.nan, x.dtype), x.sharding)
 
     def broken(*arguments):  # weights that have diverged, and the step that is compiled already
-        def init(key):
-            state = make_init(*arguments)(key)
-            return state.replace(variables=jax.tree.map(lambda x: x * np.nan, state.variables))
+        state = start(*arguments)
+        return state.replace(variables=jax.tree.map(nan, state.variables))
 
-        return init
-
-    monkeypatch.setattr(train, "make_init", broken)
+    monkeypatch.setattr(train, "resume_or_start", broken)
     other = config.copy_and_resolve_references()
     other.eval_every = 1  # so that this step would be saved
     with pytest.raises(FloatingPointError, match="step 1, and"):
@@ -177,11 +179,13 @@ def test_a_broken_loss_stops_and_saves_nothing(config, tmp_path, monkeypatch):
         checkpoint.open_for_reading(tmp_path)
 
 
-def test_another_network_in_the_workdir_is_refused(run, config):
+def test_another_network_in_the_workdir_is_refused_before_it_compiles(run, config, caplog):
     other = config.copy_and_resolve_references()
     other.num_characters, other.model.void = 7, True
-    with pytest.raises(ValueError, match=r"another network .num_characters: 6 .*; void: .* here."):
+    says = r"another network .num_characters: 6 .*; void: .* here."
+    with pytest.raises(ValueError, match=says), jax.log_compiles():
         train.train_and_evaluate(other, run[0])
+    assert "tracing init" in caplog.text and "Compiling" not in caplog.text
 
 
 def test_the_reader_reads_what_was_trained(run, config):
