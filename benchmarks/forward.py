@@ -136,7 +136,7 @@ def _main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sweep.define_flags(["resnet18", "resnet101", *networks.WIDTHS], ["1", "16"], rounds=None)
+    sweep.define_flags(["resnet18", "resnet101", *networks.SHIPPED], ["1", "16"], rounds=None)
     _PROTOCOL = flags.DEFINE_enum(
         "protocol", "quick", list(PROTOCOLS), "paper: batch 1, 5,000 synchronised passes"
     )

@@ -5,13 +5,11 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 
 from benchmarks.torch_hpa import BasicBlock, Bottleneck, TorchHPA
-from hpa_jax import torch_weights
+from hpa_jax import readers, torch_weights
 from hpa_jax.charset import CHINA, TAIWAN, Charset
 from hpa_jax.models.hpa import HPANet
 
@@ -23,8 +21,8 @@ MULTIPLY_ADDS = {
     "resnet50": 3.112e9,
     "resnet101": 3.869e9,
 }
-WIDTHS = {"small": 0.225, "half": 0.5}  # as 'cn_small' and 'cn'; compared with ResNet-18 in PyTorch
-NETWORKS = (*MULTIPLY_ADDS, *WIDTHS)
+SHIPPED = {"small": "cn_small", "half": "cn"}  # compared with ResNet-18 in PyTorch
+NETWORKS = (*MULTIPLY_ADDS, *SHIPPED)
 EAGER, COMPILED, FROZEN = "eager", "compiled", "compiled, frozen"
 LAYOUTS = {"": torch.contiguous_format, ", channels-last": torch.channels_last}
 
@@ -44,15 +42,13 @@ class Pair(NamedTuple):
 def make_pair(name: str, dtype: str) -> Pair:
     """Returns the pair for a name in `NETWORKS`; our network computes in `dtype`."""
     torch.manual_seed(0)
-    backbone = "resnet18" if name in WIDTHS else name
+    backbone = "resnet18" if name in SHIPPED else name
     reference = _well_conditioned(TorchHPA(backbone))
     flops = 2 * MULTIPLY_ADDS[backbone]
-    if name in WIDTHS:
-        shape = {"num_characters": 8, "num_classes": len(CHINA), "void": True}
-        model, size = HPANet(width=WIDTHS[name], dtype=dtype, **shape), (48, 160)
-        key = jax.random.key(0, impl="rbg")  # compiles faster than the default generator
-        variables = jax.device_get(jax.jit(model.init)(key, jnp.zeros((1, *size, 3))))
-        return Pair(model, CHINA, variables, size, reference, flops, same=False)
+    if name in SHIPPED:
+        variables, metadata = readers.load(SHIPPED[name])
+        model, size = HPANet(**metadata["network"] | {"dtype": dtype}), metadata["image_size"]
+        return Pair(model, CHINA, variables, tuple(size), reference, flops, same=False)
     state = {name: tensor.numpy() for name, tensor in reference.state_dict().items()}
     arguments, variables = torch_weights.from_vim_lpr(state)
     model = HPANet(**arguments | {"grey": False, "dtype": dtype})
