@@ -119,7 +119,7 @@ class MetricWriter:
     def __init__(self, workdir: pathlib.Path, first_step: int = 0) -> None:
         self._active = jax.process_index() == 0
         if self._active:
-            from tensorboardX import SummaryWriter  # a second, which a bar alone does not wait
+            from tensorboardX import SummaryWriter  # slow: it imports PyTorch if that is installed
 
             path = workdir / "metrics.jsonl"
             _drop_after(path, first_step)

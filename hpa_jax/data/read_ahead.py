@@ -74,9 +74,9 @@ def _copied(batch: Batch) -> Batch:
 
 
 def _close(held: list[grain.DatasetIterator]) -> None:
-    while held:
+    if held:  # not closed yet
         held.pop().close()
-    gc.collect()  # what Grain's threads and errors still hold would leak shared memory
+        gc.collect()  # what Grain's threads and errors still hold would leak shared memory
 
 
 def _end_with_the_run(worker: int, count: int) -> None:
