@@ -22,7 +22,7 @@ SIZE = {"width": 0.125, "num_characters": 6}
 def initialise(seed: int, **network: Any) -> tuple[HPANet, dict]:
     model = HPANet(**SIZE | network)
     key = jax.random.key(seed, impl="rbg")  # compiles in a quarter of the time
-    return model, jax.jit(model.init)(key, jnp.zeros((1, 50, 160, 3)))
+    return model, jax.device_get(jax.jit(model.init)(key, jnp.zeros((1, 50, 160, 3))))
 
 
 def main() -> None:
@@ -46,8 +46,8 @@ def main() -> None:
     patterns = ["backbone/context_path"]
     mask = freezing.frozen_mask(adapted["params"], patterns)
     tx = freezing.freeze(optax.sgd(0.1), patterns)
-    grads = jax.tree.map(jnp.ones_like, adapted["params"])
-    updates, _ = tx.update(grads, tx.init(adapted["params"]))
+    grads = jax.tree.map(np.ones_like, adapted["params"])
+    updates, _ = jax.jit(tx.update)(grads, tx.init(adapted["params"]))
     still = sum(not u.any() for u in jax.tree.leaves(updates))
     print(f"freeze: {sum(jax.tree.leaves(mask))} arrays covered, {still} of them stand still")
 

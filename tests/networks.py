@@ -1,4 +1,4 @@
-"""Networks with random weights, and images that they read differently."""
+"""Networks with random weights, images that they read differently, and noise to train on."""
 
 import jax
 import jax.numpy as jnp
@@ -25,3 +25,20 @@ def smooth_images(count, size, seed=0):
     """Coarse noise, count×H×W×3 uint8: noise of single pixels all reads alike."""
     small = np.random.default_rng(seed).integers(0, 256, (count, 5, 16, 3), np.uint8)
     return np.stack([Image.fromarray(s).resize(size[::-1], 2) for s in small])
+
+
+def noise_renderer(styles, charset, num_characters, *, image_size, **options):
+    """In the place of `synthetic.make_renderer`, which compiles for longer than a training step."""
+
+    def render(key):
+        maps = jax.random.randint(key, image_size, 0, num_characters + 1).astype(jnp.uint8)
+        return {
+            "image": jax.random.randint(key, (*image_size, 3), 0, 256).astype(jnp.uint8),
+            "characters": jax.random.randint(key, (num_characters,), 0, len(charset)),
+            "semantic": maps,
+            "position": maps,
+            "has_maps": jnp.array(True),
+            "weight": jnp.float32(1),
+        }
+
+    return render

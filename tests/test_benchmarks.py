@@ -83,7 +83,7 @@ def test_help_names_the_flags_that_comparisons_share():
     assert b"--backbones: " in done.stdout
 
 
-def test_the_way_of_photographs_is_timed(tmp_path, monkeypatch):
+def test_the_way_of_photographs_is_timed(shallow, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "STEPS", 2)
     small = {"width": 0.125, "image_size": (16, 48), "batch_size": 2}
     monkeypatch.setattr(data, "SMALL", small)

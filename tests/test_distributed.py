@@ -22,6 +22,11 @@ jax.config.update("jax_num_cpu_devices", 1)
 jax.distributed.initialize(address, 2, int(process))
 from configs import quickstart
 from hpa_jax import checkpoint, evaluate, main, train, train_state
+from hpa_jax.data import synthetic
+from hpa_jax.models import resnet
+from tests.networks import noise_renderer
+synthetic.make_renderer = noise_renderer
+resnet.STAGES["resnet18"] = (1, 1, 1, 1)
 c = quickstart.get_config()
 c.model.width = 0.125
 c.image_size = (25, 80)
@@ -113,6 +118,7 @@ def count(*arguments):
         raise OSError("a shard cannot be read")
     return count_right(*arguments)
 train.count_right = count
+train.make_train_step = lambda *_, **__: lambda state, key, fed: (state, {"loss": np.ones(())})
 try:
     train.train_and_evaluate(c, f"{workdir}/run")
 except OSError as error:

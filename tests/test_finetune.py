@@ -9,27 +9,17 @@ import pytest
 
 import hpa_jax
 from configs import aolp, finetune, quickstart
-from hpa_jax import checkpoint, inputs, readers, train, train_state
-from tests.networks import random_variables
+from hpa_jax import checkpoint, readers, train, train_state
+from hpa_jax.data import synthetic
+from tests.networks import noise_renderer, random_variables
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def noise_for_plates():
-    """Rendering plates would compile for longer than all the rest."""
-
-    def make_render(config, sharding, testing=False):
-        def render(keys):
-            shape = (len(keys), *config.image_size)
-            characters = (len(keys), config.num_characters)
-            return {
-                "image": jax.random.randint(keys[0], (*shape, 3), 0, 256, jnp.uint8),
-                "characters": jax.random.randint(keys[1], characters, 0, 24),
-            }
-
-        return render
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "make_render", make_render)
+        patch.setattr(synthetic, "make_renderer", noise_renderer)
         yield
 
 

@@ -112,7 +112,7 @@ def test_random_views_are_as_wide_and_as_tilted_as_they_say(monkeypatch):
         def one(key):
             return warp.random_view(Draws(key, 64), 1.6, 0.5, 0.5, loose=2.0, tight=0.0, cut=cut)
 
-        return map(np.asarray, jax.vmap(one)(jax.random.split(jax.random.key(0), 4000)))
+        return map(np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 4000)))
 
     angles, shear, distance, margins = views(0.0)
     np.testing.assert_allclose(np.abs(angles).max(axis=0), [0.3, 0.25, 0.2], rtol=0.1)
@@ -201,10 +201,13 @@ def test_plates_are_turned(monkeypatch):
     assert np.abs(np.subtract(*tops)).max() >= 3
 
 
+@pytest.fixture(scope="module")
+def whole():
+    return run(jax.random.key(0), striped_batch(4))["image"].astype(int)
+
+
 @pytest.mark.parametrize("effect", ["light", "tone", "photograph"])
-def test_every_effect_is_part_of_it(monkeypatch, effect):
-    batch = striped_batch(4)
-    whole = run(jax.random.key(0), batch)["image"]
+def test_every_effect_is_part_of_it(monkeypatch, whole, effect):
     at, original = 2 if effect == "photograph" else 1, getattr(effects, effect)
 
     def without(*args):
@@ -212,7 +215,7 @@ def test_every_effect_is_part_of_it(monkeypatch, effect):
         return args[at]
 
     monkeypatch.setattr(effects, effect, without)
-    assert np.abs(whole.astype(int) - run(jax.random.key(0), batch)["image"]).mean() > 1
+    assert np.abs(whole - run(jax.random.key(0), striped_batch(4))["image"]).mean() > 1
 
 
 @pytest.mark.parametrize("part", ["sensor_noise", "jpeg"])
@@ -223,7 +226,7 @@ def test_a_sensor_has_noise_and_its_pictures_are_compressed(monkeypatch, part):
         def one(key):
             return effects.photograph(Draws(key, 64), key, image)
 
-        return jax.device_get(jax.vmap(one)(jax.random.split(jax.random.key(0), 16)))
+        return jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 16)))
 
     whole = photographs()
     without = {"sensor_noise": lambda *_: 0.0, "jpeg": lambda image, _: image}[part]

@@ -295,10 +295,11 @@ def test_a_row_may_stand_beside_the_middle():
 
 def test_cut_plates_keep_the_text_that_they_no_longer_show():
     plain = dataclasses.replace(STYLES["taiwan_new"], patterns={"AAA-9999": 1})
-    whole, cut = (render([plain], count=32, tilt=0.0, cut=share) for share in (0.0, 1.0))
-    shown = [[len(np.unique(p[p < 7])) for p in batch["position"]] for batch in (whole, cut)]
+    options = {"count": 32, "tilt": 0.0}
+    whole, cut = (render([plain], only="position", cut=share, **options) for share in (0.0, 1.0))
+    shown = [[len(np.unique(p[p < 7])) for p in batch] for batch in (whole, cut)]
     assert min(shown[0]) == 7 and 4 <= sum(n < 7 for n in shown[1]) < 32  # half at a short side
-    assert (cut["characters"] < TAIWAN.void).all()
+    assert (render([plain], only="characters", cut=1.0, **options) < TAIWAN.void).all()
 
 
 @pytest.mark.parametrize("name", ["realism", "loose", "tilt"])
@@ -368,14 +369,14 @@ def test_palettes_are_painted_as_often_as_they_weigh_and_shaded_from_the_top():
 
 
 def test_hyphens_and_borders_are_painted():
-    def dark(style):
-        batch = render([style], count=4, realism=0.0, loose=0.0)
-        beside = batch["position"][:, 3:-3, 3:-3] == 7
-        return (batch["image"].mean(axis=-1)[:, 3:-3, 3:-3] < 90)[beside].sum()
-
-    bare = dark(plain_style())
-    assert dark(plain_style(patterns={"AAA-9999": 1})) > bare + 8
-    assert dark(plain_style(border=(8, 6))) > bare + 80
+    changes = {"A": {}, "B": {"patterns": {"AAA-9999": 1}}, "C": {"border": (8, 6)}}
+    styles = [plain_style(alphabets={"A": a, "9": DIGITS}, **changes[a]) for a in changes]
+    batch = render(styles, count=12, realism=0.0, loose=0.0)
+    within = np.s_[:, 3:-3, 3:-3]
+    dark = (batch["image"].mean(axis=-1) < 90)[within] & (batch["position"] == 7)[within]
+    written = np.array([TAIWAN.decode(ids)[0] for ids in batch["characters"]])
+    bare, hyphen, border = (dark[written == a].sum(axis=(1, 2)).mean() for a in changes)
+    assert hyphen > bare + 2 and border > bare + 20
 
 
 def test_plates_are_written_in_every_font():

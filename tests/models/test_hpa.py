@@ -179,7 +179,8 @@ def test_shared_classifier_equals_positions_folded_into_the_batch(train):
 
     classifier = hpa.CharacterClassifier(outputs=5, hidden=128, dtype=jnp.float32)
     own = {name: tree["classifier"] for name, tree in variables.items()}
-    logits, statistics = classifier.apply(own, folded, None, train, mutable=["batch_stats"])
+    apply = functools.partial(classifier.apply, train=train, mutable=["batch_stats"])
+    logits, statistics = jax.jit(apply)(own, folded, None)
     logits = jnp.moveaxis(logits.reshape(3, 4, 5), 0, 1)
     np.testing.assert_allclose(output.logits, logits, rtol=1e-4, atol=1e-5)
     if train:
