@@ -11,12 +11,18 @@ import pytest
 from PIL import Image
 
 from configs import common
-from hpa_jax import charset, datasets, fields, inputs, picture, readers, train
+from hpa_jax import charset, datasets, fields, inputs, machine, picture, readers, train
 from hpa_jax.data import images, media_lab, records
 from hpa_jax.data.layouts import compile_layouts
 from hpa_jax.data.plate import DataError
 from hpa_jax.data.styles import STYLES
 from tests.data import trees
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """This process prepares, for others take seconds to start."""
+    monkeypatch.setattr(machine, "cores", lambda: 1)
 
 
 def get_config(name, arg=""):
