@@ -86,9 +86,11 @@ def test_who_names_no_config_is_told_of_one_and_help_says_what_each_mode_does(tm
     asked = [*command, "--config=configs/quickstart.py:resnet50"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert done.stderr == "error: --config: this file takes no argument after a colon\n"
-    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
+    asked = [*command[:1], "-X", "importtime", *command[1:], "--help"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
     said = " ".join(done.stdout.split())
     assert all(f"{mode}: " in said for mode in ("train", "evaluate", "prepare", "inspect"))
+    assert " jax\n" in done.stderr and " torch\n" not in done.stderr  # a second, of no use here
 
 
 @pytest.mark.parametrize(
