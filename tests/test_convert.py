@@ -26,7 +26,7 @@ def grey_levels(pixels: np.ndarray) -> "torch.Tensor":
     return torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1).float() / 255
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])  # one of each kind of block
+@pytest.mark.parametrize("backbone", resnet.STAGES)
 def test_released_weights_read_as_in_pytorch(backbone, tmp_path):
     reference = random_torch(1, backbone=backbone, imagenet_head=True)
     rng = np.random.default_rng(0)
