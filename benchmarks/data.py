@@ -72,8 +72,8 @@ def time_feeding(prepared: pathlib.Path, charset: Charset, workers: int) -> dict
 
     Also returns the share of a fed step in which the host waits for its batch.
     """
-    size, options = SMALL["batch_size"], {"seed": 0, "jitter": 0.1, "workers": workers}
-    options["image_size"] = SMALL["image_size"]
+    size = SMALL["batch_size"]
+    options = {"image_size": SMALL["image_size"], "seed": 0, "jitter": 0.1, "workers": workers}
 
     def batches() -> Iterator[pipeline.Batch]:
         return pipeline.train_batches(prepared, "train", charset, CHARACTERS, size, **options)

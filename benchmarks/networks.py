@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from benchmarks.torch_hpa import BasicBlock, Bottleneck, TorchHPA
-from hpa_jax import readers, torch_weights
-from hpa_jax.charset import CHINA, TAIWAN, Charset
+from hpa_jax import readers, rebuild, torch_weights
+from hpa_jax.charset import TAIWAN, Charset
 from hpa_jax.models.hpa import HPANet
 
 PAPER_SIZE = (50, 160)
@@ -47,8 +47,9 @@ def make_pair(name: str, dtype: str) -> Pair:
     flops = 2 * MULTIPLY_ADDS[backbone]
     if name in SHIPPED:
         variables, metadata = readers.load(SHIPPED[name])
-        model, size = HPANet(**metadata["network"] | {"dtype": dtype}), metadata["image_size"]
-        return Pair(model, CHINA, variables, tuple(size), reference, flops, same=False)
+        model, charset, size = rebuild.network(metadata)
+        model = model.clone(dtype=dtype)
+        return Pair(model, charset, variables, size, reference, flops, same=False)
     state = {name: tensor.numpy() for name, tensor in reference.state_dict().items()}
     arguments, variables = torch_weights.from_vim_lpr(state)
     model = HPANet(**arguments | {"grey": False, "dtype": dtype})

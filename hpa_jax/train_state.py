@@ -51,7 +51,7 @@ def make_init(
 
 
 def resume(manager: Any, step: int, state: TrainState, metadata: dict[str, Any]) -> TrainState:
-    """Restores the state of a checkpoint, in the shardings of `state`, whose shapes are enough.
+    """Restores the state of a checkpoint, in the shapes and shardings of `state`.
 
     Raises:
       ValueError: the checkpoint is of another network, whose differing fields are named, or of
