@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from hpa_jax.models import layers, norm, resnet
+from hpa_jax.models import convolution, layers, norm, resnet
 
 
 class GlobalFeatures(NamedTuple):
@@ -33,7 +33,7 @@ class ConvBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x_BHWC: jax.Array, train: bool) -> jax.Array:
-        x = layers.Conv(self.features, 3, self.stride, self.dtype, name="conv")(x_BHWC)
+        x = convolution.Conv(self.features, 3, self.stride, self.dtype, name="conv")(x_BHWC)
         return nn.relu(norm.batch_norm(train, self.dtype, "bn")(x))
 
 
@@ -100,7 +100,7 @@ class FusionConv(nn.Module):
         size = inputs[0].shape[1:3]
         splits = np.cumsum([x.shape[-1] for x in inputs])[:-1]
         kernels = jnp.split(kernel, splits, axis=2)
-        y = layers.add_channels(layers.conv(inputs[0], kernels[0]), bias)
+        y = convolution.conv(inputs[0], kernels[0]) + bias
         for x, k in zip(inputs[1:], kernels[1:], strict=True):
             y += _upsampled_conv3x3(x, k, size)
         return y
@@ -113,7 +113,7 @@ def shifted_interpolation(source: int, target: int) -> np.ndarray:
 
 
 def _upsampled_conv3x3(x_BHWC: jax.Array, kernel: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """`layers.conv(upsample(x, size), kernel)`, with channels mixed before the upsampling."""
+    """`convolution.conv(upsample(x, size), kernel)`, with channels mixed before the upsampling."""
     batch, height, width, _ = x_BHWC.shape
     rows = shifted_interpolation(height, size[0]).transpose(1, 2, 0).reshape(size[0], -1)
     columns = shifted_interpolation(width, size[1]).transpose(1, 0, 2).reshape(size[1], -1)

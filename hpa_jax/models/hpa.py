@@ -63,7 +63,7 @@ class ModulatedConv(nn.Module):
 
             weights_TNP = self._patches(maps_BHWP).reshape(taps, -1, maps_BHWP.shape[-1])
             y = jax.vmap(modulate, in_axes=-1, out_axes=1)(weights_TNP)
-        return layers.add_channels(y.reshape(*size, -1, self.features), bias)
+        return y.reshape(*size, -1, self.features) + bias
 
     def _patches(self, x_BHWC: jax.Array) -> jax.Array:
         """Returns what each tap sees at each place of the output: taps×B×h×w×C."""

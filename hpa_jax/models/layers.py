@@ -2,14 +2,11 @@
 
 import contextlib
 import contextvars
-import math
 from collections.abc import Callable, Iterator, Sequence
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
 _FOR_ANY_DEVICE = contextvars.ContextVar("for_any_device", default=False)
 
@@ -34,16 +31,6 @@ def scaled(channels: int, width: float) -> int:
     return max(8, round(channels * width / 8) * 8)
 
 
-def as_rows(x: jax.Array) -> jax.Array:
-    """Reshapes …×W×C to N×(W·C) on a CPU, where sums then run along memory, five times as fast.
-
-    Elsewhere returns `x` itself: on a GPU the compiler chooses the layout of convolutions.
-    """
-    if x.ndim == 2 or not on_cpu():
-        return x
-    return x.reshape(-1, math.prod(x.shape[-2:]))
-
-
 def materialised(x: jax.Array) -> jax.Array:
     """Returns `x`, on a CPU computed once and stored if `machine.compiler_options` are used.
 
@@ -51,17 +38,6 @@ def materialised(x: jax.Array) -> jax.Array:
     gradients, and there against the order of memory.
     """
     return jax.lax.optimization_barrier(x) if on_cpu() else x
-
-
-def add_channels(x: jax.Array, bias_C: jax.Array) -> jax.Array:
-    """Returns x + bias; the gradient of the bias is summed over `as_rows`."""
-    rows = as_rows(x)
-    return (rows + tile(bias_C, rows)).reshape(x.shape)
-
-
-def tile(x_C: jax.Array, rows: jax.Array) -> jax.Array:
-    """Repeats values of channels to the length of the rows of `as_rows`."""
-    return jnp.tile(x_C, rows.shape[-1] // x_C.size)
 
 
 def sum_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
@@ -75,41 +51,6 @@ def sum_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arra
     else:
         total = function(*rows)
     return total.sum(axis=0)
-
-
-class Conv(nn.Module):
-    """A square convolution padded by `size // 2` on every side.
-
-    This is PyTorch's padding; Flax's SAME aligns even sizes differently.
-    """
-
-    features: int
-    size: int
-    stride: int
-    dtype: DTypeLike
-    use_bias: bool = True
-
-    @nn.compact
-    def __call__(self, x_BHWC: jax.Array) -> jax.Array:
-        shape = (self.size, self.size, x_BHWC.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
-        y = conv(x_BHWC.astype(self.dtype), kernel.astype(self.dtype), self.stride)
-        if not self.use_bias:
-            return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        return add_channels(y, bias.astype(self.dtype))
-
-
-def conv(x_BHWC: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """A convolution padded by half the kernel on every side."""
-    y = jax.lax.conv_general_dilated(
-        materialised(x_BHWC),
-        kernel,
-        (stride, stride),
-        [(size // 2, size // 2) for size in kernel.shape[:2]],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return materialised(y)
 
 
 def interpolation_matrix(source: int, target: int) -> np.ndarray:

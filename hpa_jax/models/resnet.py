@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from hpa_jax.models import layers, norm
+from hpa_jax.models import convolution, layers, norm
 
 STAGES = {
     "resnet18": (2, 2, 2, 2),
@@ -53,7 +53,7 @@ class ResidualBlock(nn.Module):
         return nn.relu(y + shortcut)
 
     def _conv_bn(self, x, features, size, stride, train, conv, bn):
-        x = layers.Conv(features, size, stride, self.dtype, use_bias=False, name=conv)(x)
+        x = convolution.Conv(features, size, stride, self.dtype, use_bias=False, name=conv)(x)
         return norm.batch_norm(train, self.dtype, bn)(x)
 
 
@@ -67,7 +67,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images_BHWC: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         base = layers.scaled(64, self.width)
-        x = layers.Conv(base, 7, 2, self.dtype, use_bias=False, name="conv1")(images_BHWC)
+        x = convolution.Conv(base, 7, 2, self.dtype, use_bias=False, name="conv1")(images_BHWC)
         x = nn.relu(norm.batch_norm(train, self.dtype, "bn1")(x))
         x = _max_pool(_max_pool(x, axis=1), axis=2)
         outputs = []

@@ -10,7 +10,7 @@ import pytest
 from flax import traverse_util
 from PIL import Image
 
-from hpa_jax.models import bisenet, hpa, layers
+from hpa_jax.models import bisenet, convolution, hpa, layers
 from hpa_jax.models.hpa import HPANet
 
 # Trainable parameters with 34 classes and 6 characters: what the paper's table 4 counts, less the
@@ -111,7 +111,8 @@ def test_fast_fusion_equals_the_plain_convolution(sizes):
     def plain(variables, inputs):
         resized = [layers.upsample(x, sizes[0]).swapaxes(2, 3) for x in inputs[1:]]
         features = jnp.concatenate([inputs[0], *resized], axis=-1)
-        return layers.conv(features, variables["params"]["kernel"]) + variables["params"]["bias"]
+        kernel, bias = (variables["params"][name] for name in ("kernel", "bias"))
+        return convolution.conv(features, kernel) + bias
 
     def value_and_grads(apply):
         def total(params, inputs):
