@@ -85,8 +85,7 @@ def our_flops(pair: networks.Pair, pixels: np.ndarray, names: Iterable[str]) -> 
     for name in names:
         read_batch = jax.jit(functools.partial(runtime.read_batch, pair.model))
         # The ONNX model has none of the forms that are for XLA on a CPU.
-        own = layers.for_any_device() if "ONNX" in name else contextlib.nullcontext()
-        with own:
+        with layers.for_any_device() if "ONNX" in name else contextlib.nullcontext():
             flops[name] = timing.count_flops(read_batch, pair.variables, pixels)
     return flops
 

@@ -1,4 +1,4 @@
-"""Convolutions padded as in PyTorch."""
+"""Convolutions padded as in PyTorch, on a CPU in the fastest of two forms."""
 
 import flax.linen as nn
 import jax
@@ -32,7 +32,10 @@ class Conv(nn.Module):
 
 
 def conv(x_BHWC: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """A convolution padded by half the kernel on every side."""
+    """Convolves B×H×W×C with size×size×C×F, padded by `size // 2` on every side.
+
+    On a CPU, Winograd's algorithm computes it where that is faster.
+    """
     x_BHWC = layers.materialised(x_BHWC)
     if stride == 1 and layers.on_cpu() and winograd.pays(x_BHWC, kernel):
         return layers.materialised(winograd.convolve(x_BHWC, kernel))
