@@ -150,8 +150,8 @@ def test_candidates_that_read_otherwise_are_not_compared():
 
 def test_arithmetic_is_counted_for_each_form_of_the_network():
     """XLA on a CPU computes wide convolutions of a batch with fewer products, ONNX Runtime not."""
-    pair = networks.make_pair("resnet18", "float32")
+    pair = networks.make_pair("resnet34", "float32")
     pixels = networks.make_pixels(16, pair.image_size)
     xla, onnx = forward.our_flops(pair, pixels, ["hpa_jax, XLA", "hpa_jax, ONNX Runtime"]).values()
-    assert onnx == pytest.approx(2 * 16 * 0.604e9, rel=0.01)  # as benchmarks/README.md
+    assert onnx == pytest.approx(2 * 16 * 0.887e9, rel=0.01)  # as benchmarks/README.md
     assert xla < 0.8 * onnx
