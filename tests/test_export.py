@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -76,6 +77,8 @@ def test_a_file_for_any_device_holds_no_tricks_for_this_cpu(file):
     program = jax.export.deserialize(bytearray(file.read_bytes())).mlir_module()
     assert "stablehlo.convolution" in program
     assert "optimization_barrier" not in program  # GPUs and TPUs would write to memory at each
+    assert re.search(r"tensor<\?x13x40x8xf32>", program)
+    assert not re.search(r"tensor<\?x320xf32>", program)  # 40·8 as rows, which a TPU would copy
 
 
 def test_onnx_computes_in_float32_whatever_the_run_did(run, tmp_path):

@@ -76,11 +76,12 @@ def transformations(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     # A convolution is the transpose of the product of two polynomials in one of them: hence inputs
     # are interpolated and outputs evaluated, both transposed.
+    interpolate = np.linalg.inv(evaluate(points))
     of_inputs = np.zeros((points, tiles, tiles * outputs + 2))
     of_products = np.zeros((tiles * outputs, points, tiles))
     for tile in range(tiles):
         start = tile * outputs
-        of_inputs[:, tile, start : start + points] = np.linalg.inv(evaluate(points)).T
+        of_inputs[:, tile, start : start + points] = interpolate.T
         of_products[start : start + outputs, :, tile] = evaluate(outputs).T
     # Padding and what is beyond the end are cut off.
     of_inputs = of_inputs[:, :, 1 : size + 1].reshape(-1, size)
